@@ -1,0 +1,14 @@
+"""Networks with structured neurons for Keras 3: GConvNets, low-cost CNNs and Deep SimNets."""
+
+import importlib
+
+from keras_structnets import blocks, layers, ops, zoo
+
+__version__ = "0.1.0"
+__all__ = ["blocks", "layers", "ops", "pretraining", "training", "zoo"]
+
+
+def __getattr__(name):
+    if name in ("pretraining", "training"):  # need the extra `train`: loaded when first used
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

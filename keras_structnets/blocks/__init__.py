@@ -1,0 +1,1 @@
+"""Parts of networks, KerasTensor -> KerasTensor, composed of layers."""

@@ -1,0 +1,115 @@
+"""Checks of arguments. Each raises a ValueError that names the argument, what was given and what would do."""
+
+import difflib
+
+import keras
+
+
+def integer(owner, name, value, minimum=1):
+    """`value` as an int of at least `minimum`."""
+    if isinstance(value, bool) or not _is_int(value) or value < minimum:
+        raise ValueError(
+            f"{owner}: `{name}` must be an integer of at least {minimum}, got {value!r}. "
+            f"Use {name}={minimum} or more."
+        )
+    return int(value)
+
+
+def integers(owner, name, value, rank, minimum=1):
+    """`value`, an int or a sequence of `rank` ints, as a tuple of `rank` ints."""
+    values = (value,) * rank if _is_int(value) else value
+    if (
+        not isinstance(values, (tuple, list))
+        or len(values) != rank
+        or not all(_is_int(v) and not isinstance(v, bool) and v >= minimum for v in values)
+    ):
+        raise ValueError(
+            f"{owner}: `{name}` must be an integer or {rank} integers of at least {minimum}, "
+            f"got {value!r}. Use for example {name}={(max(minimum, 3),) * rank}."
+        )
+    return tuple(int(v) for v in values)
+
+
+def positive(owner, name, value):
+    """`value` as a finite float above zero."""
+    if not _is_number(value) or not 0 < value < float("inf"):
+        raise ValueError(
+            f"{owner}: `{name}` must be a finite number above 0, got {value!r}. "
+            f"Use for example {name}=1.0."
+        )
+    return float(value)
+
+
+def real(owner, name, value):
+    """`value` as a float: any real number or plus or minus infinity, but not NaN."""
+    if not _is_number(value) or value != value:
+        raise ValueError(
+            f"{owner}: `{name}` must be a real number or plus or minus infinity, got {value!r}. "
+            f"Use for example {name}=1.0."
+        )
+    return float(value)
+
+
+def one_of(owner, name, value, choices):
+    """`value`, if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"{owner}: unknown `{name}` {value!r}.{did_you_mean(value, choices)} "
+            f"Use one of {', '.join(map(repr, choices))}."
+        )
+    return value
+
+
+def did_you_mean(value, choices):
+    """' Did you mean ...?' for the closest of `choices`, or nothing."""
+    close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def channels_last(owner):
+    """Refuse Keras' global setting `channels_first`."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            f"{owner} works on channels_last data only, but keras.config.image_data_format() is "
+            "'channels_first'. Call keras.config.set_image_data_format('channels_last') and move "
+            "the channels to the end: keras.ops.moveaxis(x, 1, -1)."
+        )
+
+
+def rank_of_input(owner, shape, rank, axes):
+    """Refuse an input of another rank than `rank`; `axes` describes what is expected."""
+    if len(shape) != rank:
+        raise ValueError(
+            f"{owner}: the input must have {rank} axes, {axes}, got shape {tuple(shape)}. "
+            "Reshape it, with channels last."
+        )
+
+
+def kernel_fits(owner, kernel_size, spatial, padding, dilation_rate=None):
+    """Refuse a kernel that is larger than the image under 'valid' padding."""
+    dilation_rate = dilation_rate or (1,) * len(kernel_size)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation_rate, strict=True)]
+    if padding == "valid" and any(
+        n is not None and n < r for n, r in zip(spatial, reach, strict=True)
+    ):
+        raise ValueError(
+            f"{owner}: a kernel that spans {tuple(reach)} is larger than the image "
+            f"{tuple(spatial)}. Use a smaller kernel_size, a larger image or padding='same'."
+        )
+
+
+def static_size(owner, axes, shape):
+    """Refuse an input whose sizes along `axes` are not known when the layer is built."""
+    if any(n is None for n in shape):
+        raise ValueError(
+            f"{owner}: {axes} must be known when the layer is built, got {tuple(shape)}. "
+            "Give them in keras.Input(shape=...)."
+        )
+
+
+def _is_int(value):
+    return hasattr(value, "__index__")
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

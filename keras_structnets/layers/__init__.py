@@ -1,0 +1,1 @@
+"""Keras layers of the three papers: weights and one call into `ops`."""

@@ -1,0 +1,1 @@
+"""The maths of the three papers, as pure functions of tensors."""

@@ -1,0 +1,6 @@
+"""What can be built: `list_models`, `info`, `build`, and `register` for your own."""
+
+from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register
+from keras_structnets.zoo.registry import ModelInfo, build, info, list_models, register
+
+__all__ = ["ModelInfo", "build", "info", "list_models", "register"]

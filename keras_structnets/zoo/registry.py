@@ -1,0 +1,231 @@
+"""Names to models: an entry is a function from pixels to features, and a head from features to logits."""
+
+import dataclasses
+import fnmatch
+import inspect
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from keras_structnets import checks
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_ENTRIES = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What the zoo knows of one name.
+
+    Attributes:
+        name: what `build` takes.
+        paper: the paper that describes it.
+        summary: one line.
+        printed: trainable parameters as the paper prints them, by number of classes.
+        input_shape: the default, (height, width, channels).
+        sizes: the architecture's own arguments and their defaults.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    printed: dict
+    input_shape: tuple
+    sizes: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    info: ModelInfo
+    body: Callable
+    head: Callable
+    normalize: bool
+
+
+def dense_head(features, num_classes):
+    """Global average pooling and a dense layer: [b, h, w, c] -> logits [b, num_classes]."""
+    x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
+    return keras.layers.Dense(num_classes, name="logits")(x)
+
+
+def register(
+    name,
+    *,
+    paper,
+    summary,
+    printed=None,
+    input_shape=(32, 32, 3),
+    head=dense_head,
+    normalize=True,
+    **sizes,
+):
+    """Decorate `body(x, **sizes) -> features` as the architecture `name`.
+
+    Args:
+        name: a new name, in snake case, without a data set.
+        paper: the paper that describes it.
+        summary: one line.
+        printed: trainable parameters as the paper prints them, by number of classes.
+        input_shape: the default (height, width, channels).
+        head: `head(features, num_classes) -> logits`.
+        normalize: whether pixels are normalized before `body`; False where it does that itself.
+        **sizes: defaults that replace those of `body`, so that one body serves several names.
+
+    Raises:
+        ValueError: if the name is taken.
+
+    Example:
+
+    ```python
+    @ksn.zoo.register("tiny", paper="mine", summary="one convolution", filters=8)
+    def tiny(x, *, filters):
+        return keras.layers.Conv2D(filters, 3)(x)
+    ```
+    """
+    if name in _ENTRIES:
+        raise ValueError(f"register: the `name` {name!r} is taken. Choose another.")
+
+    def decorate(body):
+        info = ModelInfo(
+            name, paper, summary, dict(printed or {}), tuple(input_shape), _sizes(body) | sizes
+        )
+        _ENTRIES[name] = _Entry(info, body, head, normalize)
+        return body
+
+    return decorate
+
+
+def list_models(pattern=None):
+    """Sorted names of the zoo, those that match `pattern` (wildcards as in a shell: 'simnet_*')."""
+    return sorted(fnmatch.filter(_ENTRIES, pattern or "*"))
+
+
+def info(name):
+    """The `ModelInfo` of `name`."""
+    return _entry("info", name).info
+
+
+def build(
+    name,
+    *,
+    input_shape=None,
+    num_classes=10,
+    classifier_activation="softmax",
+    include_top=True,
+    include_preprocessing=True,
+    weights=None,
+    **sizes,
+):
+    """Build the architecture `name` as an ordinary `keras.Model`.
+
+    Args:
+        name: one of `list_models()`.
+        input_shape: (height, width, channels), channels last; None for the architecture's own.
+        num_classes: number of outputs.
+        classifier_activation: activation of the outputs; None gives logits.
+        include_top: False stops at the features [b, h, w, c], before the classifier.
+        include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
+            False takes pixels that are normalized already.
+        weights: None for random ones, or the path of a `.weights.h5` or `.keras` file of the same model.
+        **sizes: the architecture's own arguments, see `info(name).sizes`.
+
+    Returns:
+        A `keras.Model` from [b, height, width, channels] to [b, num_classes].
+
+    Raises:
+        ValueError: for an unknown name, shape, size or number of classes, or weights of another model.
+        ImportError: for a baseline whose library is not installed.
+    """
+    entry = _entry("build", name)
+    checks.channels_last(f"build({name!r})")
+    shape = _image_shape(name, entry.info.input_shape if input_shape is None else input_shape)
+    num_classes = checks.integer(f"build({name!r})", "num_classes", num_classes)
+    for size in sizes:
+        if size not in entry.info.sizes:
+            raise ValueError(
+                f"build({name!r}): unknown argument `{size}`={sizes[size]!r}."
+                f"{checks.did_you_mean(size, entry.info.sizes)} "
+                f"Use one of {sorted(entry.info.sizes) or 'none: it takes no sizes'}."
+            )
+    pixels = keras.Input(shape, name="pixels")
+    x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
+    outputs = entry.body(x, **(entry.info.sizes | sizes))
+    if include_top:
+        logits = entry.head(outputs, num_classes)
+        outputs = keras.layers.Activation(classifier_activation, dtype="float32", name="classifier")(
+            logits
+        )
+    model = keras.Model(pixels, outputs, name=name)
+    if weights is not None:
+        _load_weights(model, weights)
+    return model
+
+
+def _normalize(pixels):
+    """Raw pixels to ImageNet's mean and deviation; to -1..1 where there are not three channels."""
+    if pixels.shape[-1] == 3:
+        scale = [1 / (255 * std) for std in IMAGENET_STD]
+        offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    else:
+        scale, offset = 1 / 127.5, -1.0
+    return keras.layers.Rescaling(scale, offset, name="normalization")(pixels)
+
+
+def _entry(owner, name):
+    if name not in _ENTRIES:
+        raise ValueError(
+            f"{owner}: unknown model `name` {name!r}.{checks.did_you_mean(name, _ENTRIES)} "
+            "See keras_structnets.zoo.list_models()."
+        )
+    return _ENTRIES[name]
+
+
+def _image_shape(name, shape):
+    owner = f"build({name!r})"
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(
+            f"{owner}: `input_shape` must be (height, width, channels), got {shape!r}. "
+            "Use for example input_shape=(32, 32, 3)."
+        )
+    shape = checks.integers(owner, "input_shape", shape, 3)
+    if shape[0] in (1, 3) and shape[1] > 4 and shape[2] > 4:
+        raise ValueError(
+            f"{owner}: `input_shape` {shape} looks like channels first. Use channels last: "
+            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your images with "
+            "numpy.moveaxis(images, 1, -1)."
+        )
+    return shape
+
+
+def _load_weights(model, path):
+    owner = f"build({model.name!r})"
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"{owner}: `weights` {str(path)!r} is not a file. Give a path, or None.")
+    if not path.name.endswith((".weights.h5", ".keras")):
+        raise ValueError(
+            f"{owner}: `weights` {str(path)!r} must end in .weights.h5 or .keras. "
+            "Write one with model.save_weights or model.save."
+        )
+    try:
+        if path.suffix == ".keras":
+            model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+        else:
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{owner}: `weights` {str(path)!r} is not a weights file of this model: {error} "
+            "Use weights that were saved from the same name, num_classes and sizes."
+        ) from error
+
+
+def _sizes(body):
+    """Defaults of the keyword-only arguments of `body`."""
+    return {
+        p.name: p.default
+        for p in inspect.signature(body).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
