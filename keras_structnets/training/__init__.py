@@ -1,0 +1,35 @@
+"""From a recipe to a result: `Recipe`, `load`, `train`, and what a finished run can do.
+
+Needs the extra `train`: `pip install keras_structnets[train]`.
+
+Example:
+
+```python
+from keras_structnets import training
+
+recipe = training.Recipe("simnet_2layer", dataset="digits", epochs=20)
+results = training.train(recipe)  # writes runs/simnet_2layer_digits/
+training.evaluate("runs/simnet_2layer_digits")
+```
+"""
+
+from keras_structnets.training.catalogue import card, parameters, table
+from keras_structnets.training.data import Images, load, random_crops
+from keras_structnets.training.extra import extra
+from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.run import train
+from keras_structnets.training.saved import evaluate, predict
+
+__all__ = [
+    "Images",
+    "Recipe",
+    "card",
+    "evaluate",
+    "extra",
+    "load",
+    "parameters",
+    "predict",
+    "random_crops",
+    "table",
+    "train",
+]

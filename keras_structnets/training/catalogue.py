@@ -1,0 +1,69 @@
+"""The zoo as a reader sees it: a table of all names, and a card for one."""
+
+import concurrent.futures
+import re
+
+import keras
+
+from keras_structnets import checks, zoo
+from keras_structnets.training.extra import extra
+from keras_structnets.training.run import parameters_of
+
+
+def parameters(name, num_classes=10):
+    """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights."""
+
+    def count():
+        with keras.StatelessScope(initialize_variables=False):
+            return parameters_of(zoo.build(name, num_classes=num_classes))
+
+    # Keras remembers weights without values per thread, and this thread ends here.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(count).result()
+
+
+def table(pattern=None):
+    """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary."""
+    names = zoo.list_models(pattern)
+    if not names:
+        raise ValueError(
+            f"list: no model matches {pattern!r}.{checks.did_you_mean(pattern, zoo.list_models())} "
+            "Use wildcards, as in 'simnet*'."
+        )
+    grid = extra("rich.table").Table()
+    for column in ("name", "paper"):
+        grid.add_column(column, no_wrap=column == "name")
+    for column in ("parameters", "printed"):
+        grid.add_column(column, justify="right", no_wrap=True)
+    grid.add_column("summary")
+    for name in names:
+        info = zoo.info(name)
+        grid.add_row(name, info.paper, _count(name), str(info.printed.get(10, "-")), info.summary)
+    return grid
+
+
+def card(name):
+    """What the zoo knows of `name`, as text: paper, sizes, and parameters by number of classes."""
+    info = zoo.info(name)
+    sizes = ", ".join(f"{key}={value!r}" for key, value in info.sizes.items())
+    lines = [
+        f"{name}: {info.summary}",
+        f"paper: {info.paper}",
+        f"input: {info.input_shape}, raw pixels 0..255",
+        f"sizes: {sizes or 'none'}",
+    ]
+    for num_classes in sorted({10, 100, *info.printed}):
+        printed = info.printed.get(num_classes)
+        lines.append(
+            f"parameters at {num_classes} classes: {_count(name, num_classes)}"
+            + (f" (printed {printed})" if printed else "")
+        )
+    return "\n".join(lines)
+
+
+def _count(name, num_classes=10):
+    try:
+        return f"{parameters(name, num_classes):,}"
+    except ImportError as error:
+        package = re.search(r"keras_structnets\[\w+\]", str(error))
+        return f"needs {package.group() if package else error.name or 'more libraries'}"

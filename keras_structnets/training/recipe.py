@@ -1,0 +1,206 @@
+"""A recipe: everything that decides what a training run does, in one TOML file."""
+
+import dataclasses
+import json
+import pathlib
+import tomllib
+
+import keras
+
+from keras_structnets import checks
+
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "nesterov": lambda *args, **kwargs: keras.optimizers.SGD(
+        *args, momentum=0.9, nesterov=True, **kwargs
+    ),
+}
+SCHEDULES = ("constant", "cosine", "step")
+AUGMENTATIONS = ("none", "crop", "crop_flip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and how.
+
+    Args:
+        model: a name of the zoo.
+        dataset: "digits", or the path of a folder with one sub-folder of images per class.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).
+        learning_rate: the first learning rate.
+        schedule: "constant"; "cosine", down to zero at the end; or "step", times `drop_factor` after
+            each of `drop_epochs`.
+        drop_epochs: epochs after which the step schedule lowers the rate.
+        drop_factor: what the step schedule multiplies the rate by.
+        weight_decay: decay per step as a share of each weight, times the learning rate.
+        augmentation: "none"; "crop", each image padded with zeros and cropped at its own random place;
+            "crop_flip", the same and half of the images mirrored.
+        pad: pixels that the crop pads on each side.
+        seed: of the initial weights and of the order and augmentation of the images.
+        image_size: (height, width) that a folder's images are resized to; None for the first one's.
+        validation_fraction: share of each class that is held out of a folder.
+        holdout_last_per_class: hold out the last so many images of each class by file name instead.
+        sizes: the architecture's own arguments, see `keras_structnets.zoo.info(model).sizes`.
+
+    Raises:
+        ValueError: for a value that cannot be, naming the key.
+
+    Example:
+
+    ```python
+    recipe = Recipe("simnet_2layer", epochs=30, schedule="cosine")
+    recipe.write("recipe.toml")
+    assert Recipe.read("recipe.toml") == recipe
+    ```
+    """
+
+    model: str
+    dataset: str = "digits"
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    drop_epochs: tuple = ()
+    drop_factor: float = 0.1
+    weight_decay: float = 0.0
+    augmentation: str = "none"
+    pad: int = 4
+    seed: int = 0
+    image_size: tuple | None = None
+    validation_fraction: float = 0.2
+    holdout_last_per_class: int = 0
+    sizes: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+
+    @classmethod
+    def read(cls, path):
+        """The recipe in the TOML file `path`."""
+        try:
+            values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"Recipe: {str(path)!r} is not TOML: {error}.") from error
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            checks.one_of(f"Recipe {str(path)!r}", "key", name, known)
+        if "model" not in values:
+            raise ValueError(
+                f"Recipe {str(path)!r}: the key `model` is missing. Add for example "
+                'model = "simnet_2layer".'
+            )
+        return cls(**values)
+
+    def write(self, path, header=""):
+        """Write the TOML file `path`; `header` goes on top as comments."""
+        values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        sizes = values.pop("sizes")
+        lines = [f"# {line}" for line in header.splitlines()] + _lines(values)
+        if sizes:
+            lines += ["", "[sizes]", *_lines(sizes)]
+        pathlib.Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def make_optimizer(self, steps_per_epoch):
+        """The Keras optimizer, its rate following the schedule."""
+        rate = self.learning_rate
+        if self.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * steps_per_epoch)
+        elif self.schedule == "step" and self.drop_epochs:
+            rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+                [epoch * steps_per_epoch for epoch in self.drop_epochs],
+                [rate * self.drop_factor**i for i in range(len(self.drop_epochs) + 1)],
+            )
+        return OPTIMIZERS[self.optimizer](rate, weight_decay=self.weight_decay or None)
+
+
+def _lines(values):
+    """`key = value` of TOML for strings, numbers, booleans and lists of them."""
+    return [f"{key} = {_toml(value)}" for key, value in values.items()]
+
+
+def _toml(value):
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, (bool, str)):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)
+
+
+def _text(name, value):
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"Recipe: `{name}` must be a text, got {value!r}. See the zoo and README.")
+    return value
+
+
+def _integer(minimum):
+    return lambda name, value: checks.integer("Recipe", name, value, minimum)
+
+
+def _choice(choices):
+    return lambda name, value: checks.one_of("Recipe", name, value, list(choices))
+
+
+def _positive(name, value):
+    return checks.positive("Recipe", name, value)
+
+
+def _nonnegative(name, value):
+    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(name, value)
+
+
+def _fraction(name, value):
+    if _positive(name, value) >= 1:
+        raise ValueError(
+            f"Recipe: `{name}` must be above 0 and below 1, got {value!r}. Use for example 0.2."
+        )
+    return float(value)
+
+
+def _epochs(name, value):
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    values = tuple(checks.integer("Recipe", name, v) for v in values)
+    if list(values) != sorted(set(values)):
+        raise ValueError(
+            f"Recipe: `{name}` must increase, got {value!r}. Use for example [60, 80]."
+        )
+    return values
+
+
+def _image_size(name, value):
+    return None if value is None else checks.integers("Recipe", name, value, 2)
+
+
+def _table(name, value):
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"Recipe: `{name}` must be a table of the model's arguments, got {value!r}. "
+            "Use for example sizes = { channels = 32 }."
+        )
+    return dict(value)
+
+
+_CHECKS = {
+    "model": _text,
+    "dataset": _text,
+    "epochs": _integer(1),
+    "batch_size": _integer(1),
+    "optimizer": _choice(OPTIMIZERS),
+    "learning_rate": _positive,
+    "schedule": _choice(SCHEDULES),
+    "drop_epochs": _epochs,
+    "drop_factor": _positive,
+    "weight_decay": _nonnegative,
+    "augmentation": _choice(AUGMENTATIONS),
+    "pad": _integer(0),
+    "seed": _integer(0),
+    "image_size": _image_size,
+    "validation_fraction": _fraction,
+    "holdout_last_per_class": _integer(0),
+    "sizes": _table,
+}

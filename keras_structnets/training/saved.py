@@ -1,0 +1,143 @@
+"""What a finished run can do: `evaluate` on a data set and `predict` images."""
+
+import json
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_structnets.training.data import load, read_folder, read_images
+from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.run import accuracy
+
+
+def evaluate(model, dataset=None):
+    """Accuracy of a saved model, on images that it was not trained on.
+
+    Args:
+        model: a run's folder or a `.keras` file.
+        dataset: "digits", or a folder of class sub-folders; None for what the run was trained on. Of
+            digits and of the run's own data set the held-out images count, of another folder all.
+
+    Returns:
+        {"accuracy": ..., "images": how many, "dataset": ...}.
+
+    Raises:
+        ValueError: for what is not a model, images of other classes, or no data set.
+    """
+    path, recipe = _file(model), _recipe(model)
+    network = load_model(model)
+    if dataset is None and recipe is None:
+        raise ValueError(
+            f"evaluate: {str(path)!r} has no recipe.toml beside it. Say on what: --dataset digits, "
+            "or --dataset with the path of a folder."
+        )
+    dataset = recipe.dataset if dataset is None else str(dataset)
+    height, width, channels = _image_shape(path, network)
+    if dataset == "digits" or (recipe and _same_folder(dataset, recipe.dataset)):
+        data = load(dataset, image_size=(height, width), **_split(recipe))
+        images, labels, names = data.x_val, data.y_val, data.class_names
+    else:
+        images, labels, names = read_folder(dataset, (height, width), channels)
+    if images.shape[1:] != (height, width, channels):
+        raise ValueError(
+            f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
+            f"{dataset!r} are {images.shape[1:]}. Evaluate on the data set that it was trained on."
+        )
+    known = class_names(model)
+    if known not in (None, names) or network.output_shape[-1] != len(names):
+        raise ValueError(
+            f"evaluate: the classes of {dataset!r}, {names}, are not those of the model, "
+            f"{known or network.output_shape[-1]}. Give a data set of the same classes."
+        )
+    predictions = network.predict(images, verbose=0)
+    return {"accuracy": accuracy(predictions, labels), "images": len(labels), "dataset": dataset}
+
+
+def predict(model, images):
+    """The most likely class of each image file.
+
+    Args:
+        model: a run's folder or a `.keras` file.
+        images: paths. Files that are not images are named in a warning and left out.
+
+    Returns:
+        A list of (path, name of the class, the model's output for it).
+
+    Raises:
+        ValueError: for what is not a model, or if none of the files is an image.
+        FileNotFoundError: for a path that does not exist.
+    """
+    network = load_model(model)
+    height, width, channels = _image_shape(_file(model), network)
+    pixels, kept = read_images(list(images), (height, width), channels)
+    if not kept:
+        raise ValueError(f"predict: none of {len(images)} files is an image. Give paths of images.")
+    names = class_names(model) or list(map(str, range(network.output_shape[-1])))
+    outputs = network.predict(pixels, verbose=0)
+    best = np.argmax(outputs, axis=-1)
+    return [
+        (str(path), names[label], float(row[label]))
+        for path, label, row in zip(kept, best, outputs, strict=True)
+    ]
+
+
+def load_model(model):
+    """The Keras model of a run's folder or a `.keras` file."""
+    path = _file(model)
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`model` {str(path)!r} is not a saved Keras model: {error}. Give a run's folder or a "
+            ".keras file."
+        ) from error
+
+
+def class_names(model):
+    """The names of the classes from the run's results, or None."""
+    results = _file(model).parent / "results.json"
+    if not results.is_file():
+        return None
+    return json.loads(results.read_text(encoding="utf-8")).get("class_names")
+
+
+def _file(model):
+    path = pathlib.Path(model)
+    if path.is_dir():
+        path = path / f"{path.resolve().name}.keras"
+    if not path.is_file():
+        raise ValueError(
+            f"`model` {str(path)!r} is missing. Give a run's folder or a .keras file; "
+            "`structnets train` writes one."
+        )
+    return path
+
+
+def _recipe(model):
+    path = _file(model).parent / "recipe.toml"
+    return Recipe.read(path) if path.is_file() else None
+
+
+def _split(recipe):
+    if recipe is None:
+        return {}
+    return {
+        "validation_fraction": recipe.validation_fraction,
+        "holdout_last_per_class": recipe.holdout_last_per_class,
+    }
+
+
+def _same_folder(first, second):
+    return pathlib.Path(first).resolve() == pathlib.Path(second).resolve()
+
+
+def _image_shape(path, network):
+    shape = network.input_shape[1:]
+    if len(shape) != 3 or None in shape:
+        raise ValueError(
+            f"`model` {str(path)!r} takes inputs of shape {shape}, not images of one size. "
+            "Give a model of this zoo."
+        )
+    return shape
