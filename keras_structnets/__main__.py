@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(
         prog="structnets",
-        description="Networks with structured neurons for Keras 3: list them, train them, use them. "
+        description="Networks with structured neurons for Keras 3: list, train and use them. "
         "KERAS_BACKEND=jax, torch or tensorflow chooses what computes.",
         epilog="example: structnets train simnet_2layer --dataset digits --epochs 30",
     )

@@ -108,7 +108,7 @@ def read_folder(path, image_size=None, channels=None):
         if label not in labels:
             raise ValueError(
                 f"load: class sub-folder {str(path / name)!r} holds no image. Put images into it "
-                "or remove it; if the classes are one level deeper, give the folder that holds them."
+                "or remove it; if the classes lie one level deeper, give the folder above them."
             )
     return images, labels, names
 

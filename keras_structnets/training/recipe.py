@@ -32,13 +32,13 @@ class Recipe:
         batch_size: images per step.
         optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).
         learning_rate: the first learning rate.
-        schedule: "constant"; "cosine", down to zero at the end; or "step", times `drop_factor` after
-            each of `drop_epochs`.
+        schedule: "constant"; "cosine", down to zero at the end; or "step", times `drop_factor`
+            after each of `drop_epochs`.
         drop_epochs: epochs after which the step schedule lowers the rate.
         drop_factor: what the step schedule multiplies the rate by.
         weight_decay: decay per step as a share of each weight, times the learning rate.
-        augmentation: "none"; "crop", each image padded with zeros and cropped at its own random place;
-            "crop_flip", the same and half of the images mirrored.
+        augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
+            its own; "crop_flip", the same and half of the images mirrored.
         pad: pixels that the crop pads on each side.
         seed: of the initial weights and of the order and augmentation of the images.
         image_size: (height, width) that a folder's images are resized to; None for the first one's.

@@ -16,14 +16,16 @@ import keras_structnets
 from keras_structnets import zoo
 from keras_structnets.training.data import Augmented, load
 from keras_structnets.training.extra import extra
+from keras_structnets.training.saved import accuracy, load_model
 
 
 def train(recipe, out=None, *, overwrite=False, verbose=1):
     """Train what `recipe` says, and write the run's folder.
 
     The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `recipe.toml` and
-    `results.json`, where `<name>` is the folder's own name. The accuracy is that of the last epoch on
-    held-out images; no epoch is chosen by it. The saved model is loaded again and must predict the same.
+    `results.json`, where `<name>` is the folder's own name. The accuracy is that of the last epoch
+    on held-out images; no epoch is chosen by it. The saved model is loaded again and must predict
+    the same.
 
     Args:
         recipe: a `Recipe`.
@@ -96,11 +98,6 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
 def default_folder(recipe):
     """`runs/<model>_<dataset>`."""
     return pathlib.Path("runs", f"{recipe.model}_{pathlib.Path(recipe.dataset).resolve().name}")
-
-
-def accuracy(predictions, labels):
-    """Share of rows of `predictions` [n, classes] whose largest entry is at the label."""
-    return float(np.mean(np.argmax(predictions, axis=-1) == labels))
 
 
 def parameters_of(model):
@@ -203,8 +200,6 @@ def _draw_curves(path, history, recipe):
 
 def _check_saved(out, images, predictions, batch_size):
     """Load the saved model and compare: the same program on the same weights."""
-    from keras_structnets.training.saved import load_model
-
     again = load_model(out).predict(images, batch_size=batch_size, verbose=0)
     difference = float(np.max(np.abs(again - predictions)))
     if not difference <= 1e-6:

@@ -9,7 +9,6 @@ import numpy as np
 
 from keras_structnets.training.data import load, read_folder, read_images
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import accuracy
 
 
 def evaluate(model, dataset=None):
@@ -17,8 +16,8 @@ def evaluate(model, dataset=None):
 
     Args:
         model: a run's folder or a `.keras` file.
-        dataset: "digits", or a folder of class sub-folders; None for what the run was trained on. Of
-            digits and of the run's own data set the held-out images count, of another folder all.
+        dataset: "digits", or a folder of class sub-folders; None for what the run was trained on.
+            Of digits and of the run's own data set the held-out images count, of another folder all.
 
     Returns:
         {"accuracy": ..., "images": how many, "dataset": ...}.
@@ -93,6 +92,11 @@ def load_model(model):
             f"`model` {str(path)!r} is not a saved Keras model: {error}. Give a run's folder or a "
             ".keras file."
         ) from error
+
+
+def accuracy(predictions, labels):
+    """Share of rows of `predictions` [n, classes] whose largest entry is at the label."""
+    return float(np.mean(np.argmax(predictions, axis=-1) == labels))
 
 
 def class_names(model):

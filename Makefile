@@ -1,0 +1,72 @@
+# make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
+# make test    installs the three backends and runs every check: lint, tests, parity
+# make test BACKENDS=jax    the same with one backend alone
+# Needs Python 3.11, pip and make; each command makes its own virtual environment.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BACKENDS ?= jax torch tensorflow
+DEMO ?= runs/demo
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+empty :=
+space := $(empty) $(empty)
+comma := ,
+PINS := constraints.txt
+SOURCES := pyproject.toml $(PINS)
+TORCH := $(filter torch==%,$(shell cat $(PINS)))
+
+DEMO_ENV := .venv
+TEST_ENV := .venv-test
+DEMO_READY := $(DEMO_ENV)/.ready
+TEST_READY := $(TEST_ENV)/.ready-$(subst $(space),-,$(strip $(BACKENDS)))
+TEST_EXTRAS := $(subst $(space),$(comma),$(strip $(BACKENDS) test))
+RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
+
+.PHONY: demo test install-test lint pytest parity clean $(RUN_TESTS)
+
+demo: $(DEMO_READY)
+	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
+		--out $(DEMO) --overwrite
+
+test: $(TEST_READY)
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory pytest
+	$(MAKE) --no-print-directory parity
+	@echo "all checks passed on $(BACKENDS)"
+
+install-test: $(TEST_READY)
+
+lint: $(TEST_READY)
+	$(TEST_ENV)/bin/ruff check .
+	$(TEST_ENV)/bin/ruff format --check .
+	$(TEST_ENV)/bin/lint-imports
+
+# One process per backend, two at once; each shows its output when it ends.
+pytest: $(TEST_READY)
+	$(MAKE) --no-print-directory -j2 $(RUN_TESTS)
+
+$(RUN_TESTS): pytest-%: $(TEST_READY)
+	@echo "pytest on $* ..."
+	@log=$(TEST_ENV)/pytest-$*.log; status=0; \
+	KERAS_BACKEND=$* $(TEST_ENV)/bin/python -m pytest $(PYTEST) > $$log 2>&1 || status=$$?; \
+	echo "== pytest on $*"; cat $$log; exit $$status
+
+parity: $(TEST_READY)
+	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS)
+
+$(DEMO_READY): $(SOURCES)
+	$(PYTHON) -m venv $(DEMO_ENV)
+	$(DEMO_ENV)/bin/pip install -c $(PINS) -e '.[jax,train]'
+	@touch $@
+
+# torch goes first and alone: its wheel pins libraries that the others would otherwise choose.
+$(TEST_READY): $(SOURCES)
+	$(PYTHON) -m venv --clear $(TEST_ENV)
+	$(if $(filter torch,$(BACKENDS)),$(TEST_ENV)/bin/pip install $(TORCH))
+	$(TEST_ENV)/bin/pip install -c $(PINS) -e '.[$(TEST_EXTRAS)]'
+	@touch $@
+
+clean:
+	rm -rf $(DEMO_ENV) $(TEST_ENV)
