@@ -171,7 +171,7 @@ def _normalize(pixels):
         offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     else:
         scale, offset = 1 / 127.5, -1.0
-    return keras.layers.Rescaling(scale, offset, name="normalization")(pixels)
+    return keras.layers.Rescaling(scale, offset, name="pixel_normalization")(pixels)
 
 
 def _entry(owner, name):
