@@ -98,6 +98,53 @@ def kernel_fits(owner, kernel_size, spatial, padding, dilation_rate=None):
         )
 
 
+def structure(owner, name, value):
+    """`value`, an int or a sequence of ints of any length, as a tuple of ints of at least 1."""
+    values = (value,) if _is_int(value) else value
+    if not isinstance(values, (tuple, list)) or not all(
+        _is_int(v) and not isinstance(v, bool) and v >= 1 for v in values
+    ):
+        raise ValueError(
+            f"{owner}: `{name}` must be an integer or a tuple of integers of at least 1, "
+            f"got {value!r}. Use for example {name}=(9, 9), or {name}=(1,) for scalars."
+        )
+    return tuple(int(v) for v in values)
+
+
+def structured_axes(owner, shape, rank):
+    """Refuse an input without the axes [batch, *spatial, channels]."""
+    if len(shape) < rank + 2:
+        raise ValueError(
+            f"{owner}: the input must have at least {rank + 2} axes, [batch, "
+            f"{'space, ' * rank}channels, *structure], got shape {tuple(shape)}. "
+            "Package channels with Structure(shape), or reshape the input."
+        )
+
+
+def contract(owner, value, input_structure):
+    """`value`, the number of trailing axes to contract, as an int; None stands for all."""
+    n_axes = len(input_structure)
+    if value is None:
+        return n_axes
+    value = integer(owner, "contract", value, minimum=0)
+    if value > n_axes:
+        raise ValueError(
+            f"{owner}: contract={value} asks for {value} trailing axes, but the input structure "
+            f"{tuple(input_structure)} has {n_axes}. "
+            f"Use contract={n_axes} or fewer, or None for all."
+        )
+    return value
+
+
+def not_both_strided_and_dilated(owner, strides, dilation_rate):
+    """Refuse strides together with dilation: TensorFlow has no such convolution."""
+    if max(strides) > 1 and max(dilation_rate) > 1:
+        raise ValueError(
+            f"{owner}: `strides` {tuple(strides)} and `dilation_rate` {tuple(dilation_rate)} "
+            "cannot both be above 1. Use strides=1 or dilation_rate=1."
+        )
+
+
 def static_size(owner, axes, shape):
     """Refuse an input whose sizes along `axes` are not known when the layer is built."""
     if any(n is None for n in shape):

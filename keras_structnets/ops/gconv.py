@@ -1,0 +1,132 @@
+"""Generalized convolution: neurons that are tensors, lowered to one ordinary convolution."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_structnets import checks
+
+
+def generalized_conv(x, kernel, contract=None, strides=1, padding="valid", dilation_rate=1, rank=2):
+    """Generalized convolution: `V = sum_i U_i (x) W_i` (GConvNets, eq. 3-4).
+
+    `i` runs over the kernel's positions and the input channels. Each neuron `W_i` contracts the
+    trailing axes of its input with its own leading axes, nearest first:
+    `V[a, b, e, f] = sum_{c, d} U[a, b, c, d] W[d, c, e, f]`. The axes in front of those are kept
+    and share the weights.
+
+    The sum is one `keras.ops.conv`: contracted axes are folded into the channels, and kept axes
+    into the batch. A full contraction moves nothing but the small kernel.
+
+    Shapes: x [b, *spatial, m, *S], kernel [*k, m, S[-1], ..., S[-contract], channels, *structure]
+    -> [b, *spatial', channels, *S[:-contract], *structure].
+
+    Args:
+        x: the input.
+        kernel: the neurons.
+        contract: number of trailing axes of the input structure S to contract, from 0 (every axis
+            is kept) to all; None contracts all.
+        strides: an integer, or one for each spatial axis.
+        padding: "valid" or "same".
+        dilation_rate: an integer, or one for each spatial axis.
+        rank: number of spatial axes, 1, 2 or 3.
+
+    Raises:
+        ValueError: if `contract` exceeds the axes of the input structure, if the kernel does not
+            match the input or is larger than the image, or for an unknown padding.
+
+    Example:
+
+    ```python
+    u = np.ones((2, 128, 128, 1, 1, 3))  # one channel of structure (1, 3)
+    w = np.ones((3, 3, 1, 3, 1, 4, 4, 4, 4, 4))  # to 4 channels of structure (4, 4, 4, 4)
+    v = ksn.ops.generalized_conv(u, w, strides=2)  # [2, 63, 63, 4, 4, 4, 4, 4]
+    ```
+
+    Reference: A generalized convolutional neural network for small dataset classification,
+    section 3.1.
+    """
+    strides, dilation_rate = _checked_window(strides, padding, dilation_rate, rank)
+    kept, contracted = _checked_structure(x, kernel, contract, rank)
+    _check_kernel_fits(x, kernel, padding, dilation_rate, rank)
+    y = ops.conv(
+        _fold_input(x, kept, contracted, rank),
+        _fold_kernel(kernel, len(contracted), rank),
+        strides,
+        padding,
+        "channels_last",
+        dilation_rate,
+    )
+    return _unfold_output(y, kept, tuple(kernel.shape)[rank + 1 + len(contracted) :], rank)
+
+
+def _fold_input(x, kept, contracted, rank):
+    """[b, *spatial, m, *kept, *contracted] -> [b * prod(kept), *spatial, m * prod(contracted)]."""
+    spatial, n_in = ops.shape(x)[1 : rank + 1], x.shape[rank + 1]
+    if kept:
+        axes = list(range(len(x.shape)))
+        kept_axes = axes[rank + 2 : rank + 2 + len(kept)]
+        x = ops.transpose(x, [0, *kept_axes, *axes[1 : rank + 2], *axes[rank + 2 + len(kept) :]])
+    return ops.reshape(x, (-1, *spatial, n_in * math.prod(contracted)))
+
+
+def _fold_kernel(kernel, contract, rank):
+    """[*k, m, *contracted reversed, *outputs] -> [*k, m * prod(contracted), prod(outputs)]."""
+    shape = tuple(kernel.shape)
+    first, last = rank + 1, rank + 1 + contract
+    if contract > 1:
+        axes = list(range(len(shape)))
+        kernel = ops.transpose(kernel, [*axes[:first], *axes[first:last][::-1], *axes[last:]])
+    n_in, n_out = math.prod(shape[rank:last]), math.prod(shape[last:])
+    return ops.reshape(kernel, (*shape[:rank], n_in, n_out))
+
+
+def _unfold_output(y, kept, outputs, rank):
+    """[b * prod(kept), *spatial, prod(outputs)] -> [b, *spatial, channels, *kept, *structure]."""
+    y = ops.reshape(y, (-1, *kept, *ops.shape(y)[1 : rank + 1], *outputs))
+    if not kept:
+        return y
+    axes = list(range(1 + len(kept) + rank + len(outputs)))
+    kept_axes, rest = axes[1 : 1 + len(kept)], axes[1 + len(kept) :]
+    return ops.transpose(y, [0, *rest[: rank + 1], *kept_axes, *rest[rank + 1 :]])
+
+
+def _checked_window(strides, padding, dilation_rate, rank):
+    owner = "generalized_conv"
+    checks.one_of(owner, "rank", rank, (1, 2, 3))
+    checks.one_of(owner, "padding", padding, ("valid", "same"))
+    strides = checks.integers(owner, "strides", strides, rank)
+    dilation_rate = checks.integers(owner, "dilation_rate", dilation_rate, rank)
+    checks.not_both_strided_and_dilated(owner, strides, dilation_rate)
+    return strides, dilation_rate
+
+
+def _checked_structure(x, kernel, contract, rank):
+    """The kept and the contracted sizes of the input structure."""
+    owner, shape, kernel_shape = "generalized_conv", tuple(x.shape), tuple(kernel.shape)
+    checks.structured_axes(owner, shape, rank)
+    checks.static_size(owner, "the channels and the structure", shape[rank + 1 :])
+    structure = shape[rank + 2 :]
+    contract = checks.contract(owner, contract, structure)
+    n_kept = len(structure) - contract
+    expected = (shape[rank + 1], *structure[n_kept:][::-1])
+    if len(kernel_shape) < rank + 2 + contract or kernel_shape[rank:][: len(expected)] != expected:
+        raise ValueError(
+            f"{owner}: `kernel` has shape {kernel_shape}, but an input of shape {shape} with "
+            f"rank={rank} and contract={contract} needs [{'k, ' * rank}"
+            f"{', '.join(map(str, expected))}, channels, *structure], nearest axis first. "
+            "Transpose the kernel, or use another `contract` or `rank`."
+        )
+    return structure[:n_kept], structure[n_kept:]
+
+
+def _check_kernel_fits(x, kernel, padding, dilation_rate, rank):
+    spatial = tuple(n if isinstance(n, int) else None for n in tuple(x.shape)[1 : rank + 1])
+    if None in spatial and keras.utils.is_keras_tensor(x):
+        raise ValueError(
+            f"generalized_conv: the spatial sizes of a KerasTensor must be known, got {spatial}. "
+            f"Give them in keras.Input(shape=...), or use the layer GConv{rank}D."
+        )
+    kernel_size = tuple(kernel.shape)[:rank]
+    checks.kernel_fits("generalized_conv", kernel_size, spatial, padding, dilation_rate)

@@ -1,0 +1,22 @@
+"""GConvNets: A generalized convolutional neural network for small dataset classification."""
+
+from keras_structnets import blocks, layers
+from keras_structnets.zoo.registry import register
+
+
+@register(
+    "g_conv_net",
+    paper="gconvnets",
+    summary="four skip blocks of neurons that are 9x9 tensors",
+    printed={10: "1.43M", 100: "1.46M", 200: "1.49M"},
+)
+def g_conv_net(x, *, structure=(9, 9), channels=4, skips=(3, 4, 3, 4)):
+    """Table 1: Block#1, Block#2, Block#1, Block#2, then a generalized convolution, to be pooled.
+
+    The image enters as one channel of structure (3, 1): [b, h, w, 3] -> [b, h / 16, w / 16, 324].
+    """
+    x = layers.Structure((x.shape[-1], 1))(x)
+    for n in skips:
+        x = blocks.gconv_skip_block(x, n, structure=structure)
+    x = blocks.gconv_prelu(x, channels, structure, kernel_size=3)
+    return layers.Destructure()(x)
