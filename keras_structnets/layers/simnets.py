@@ -1,0 +1,590 @@
+"""Layers of Deep SimNets: similarity, MEX and MEX pooling."""
+
+import keras
+from keras import constraints, initializers, regularizers
+
+from keras_structnets import checks, ops
+from keras_structnets.ops.patches import patches, window_output_size
+
+_register = keras.saving.register_keras_serializable(package="keras_structnets")
+
+
+@_register
+class AtLeast(keras.constraints.Constraint):
+    """Keeps the entries of a weight at `minimum` or above."""
+
+    def __init__(self, minimum):
+        self.minimum = minimum
+
+    def __call__(self, w):
+        return keras.ops.maximum(w, self.minimum)
+
+    def get_config(self):
+        return {"minimum": self.minimum}
+
+
+class _SimilarityBase(keras.layers.Layer):
+    """Templates and nonnegative weights, compared with the last axis or with patches of an image."""
+
+    rank = 0  # spatial axes; 0 compares vectors
+
+    def __init__(
+        self,
+        n_out,
+        kernel_size,
+        strides,
+        padding,
+        use_weights,
+        templates_initializer,
+        weights_initializer,
+        templates_regularizer,
+        weights_regularizer,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.n_out = checks.integer(owner, "filters" if self.rank else "units", n_out)
+        self.kernel_size = checks.integers(owner, "kernel_size", kernel_size, self.rank)
+        self.strides = checks.integers(owner, "strides", strides, self.rank)
+        self.padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
+        if self.rank:
+            checks.channels_last(owner)
+        self.use_weights = use_weights
+        self.templates_initializer = initializers.get(templates_initializer)
+        self.weights_initializer = initializers.get(weights_initializer)
+        self.templates_regularizer = regularizers.get(templates_regularizer)
+        self.weights_regularizer = regularizers.get(weights_regularizer)
+
+    def build(self, input_shape):
+        owner = type(self).__name__
+        if self.rank:
+            axes = f"[batch, {self.rank} spatial, channels]"
+            checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
+            checks.kernel_fits(owner, self.kernel_size, input_shape[1:-1], self.padding)
+        checks.static_size(owner, "the last axis of the input", input_shape[-1:])
+        shape = (*self.kernel_size, input_shape[-1], self.n_out)
+        self.templates = self.add_weight(
+            name="templates",
+            shape=shape,
+            initializer=self.templates_initializer,
+            regularizer=self.templates_regularizer,
+        )
+        self.similarity_weights = None
+        if self.use_weights:
+            self.similarity_weights = self.add_weight(
+                name="weights",
+                shape=shape,
+                initializer=self.weights_initializer,
+                regularizer=self.weights_regularizer,
+                constraint=constraints.NonNeg(),
+            )
+
+    def _compared(self, x):
+        """What is compared, [..., n_in], and templates and weights as [n_in, n_out]."""
+        if self.rank:
+            x = patches(x, self.kernel_size, self.strides, self.padding)
+        shape = (x.shape[-1], self.n_out)
+        z = keras.ops.reshape(self.templates, shape)
+        u = self.similarity_weights
+        return x, z, None if u is None else keras.ops.reshape(u, shape)
+
+    def compute_output_shape(self, input_shape):
+        sizes = zip(input_shape[1:-1], self.kernel_size, self.strides, strict=True)
+        spatial = (
+            [window_output_size(n, k, s, self.padding) for n, k, s in sizes] if self.rank else ()
+        )
+        return (*(input_shape[:1] if self.rank else input_shape[:-1]), *spatial, self.n_out)
+
+    def get_config(self):
+        config = {"filters" if self.rank else "units": self.n_out}
+        if self.rank:
+            config |= {
+                "kernel_size": self.kernel_size,
+                "strides": self.strides,
+                "padding": self.padding,
+            }
+        config |= {
+            "use_weights": self.use_weights,
+            "templates_initializer": initializers.serialize(self.templates_initializer),
+            "weights_initializer": initializers.serialize(self.weights_initializer),
+            "templates_regularizer": regularizers.serialize(self.templates_regularizer),
+            "weights_regularizer": regularizers.serialize(self.weights_regularizer),
+        }
+        return super().get_config() | config
+
+
+class _LpSimilarity(_SimilarityBase):
+    """`y_l = -sum_i u_il |x_i - z_il|^p`."""
+
+    def __init__(self, n_out, p, trainable_p, **kwargs):
+        super().__init__(n_out, **kwargs)
+        self.initial_p = checks.positive(type(self).__name__, "p", p)
+        self.trainable_p = trainable_p
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.p = self.initial_p
+        if self.trainable_p:
+            self.p = self.add_weight(
+                name="p",
+                shape=(),
+                initializer=initializers.Constant(self.initial_p),
+                constraint=AtLeast(0.1),
+                dtype="float32",
+            )
+
+    def call(self, x):
+        x, z, u = self._compared(x)
+        return ops.lp_similarity(x, z, u, self.p)
+
+    def get_config(self):
+        return super().get_config() | {"p": self.initial_p, "trainable_p": self.trainable_p}
+
+
+class _LinearSimilarity(_SimilarityBase):
+    """`y_l = sum_i u_il x_i z_il`."""
+
+    def call(self, x):
+        return ops.linear_similarity(*self._compared(x))
+
+
+@_register
+class Similarity(_LpSimilarity):
+    """The l_p similarity of vectors to templates: `y_l = -sum_i u_il |x_i - z_il|^p`.
+
+    Shapes: [..., n_in] -> [..., units].
+
+    Args:
+        units: number of templates.
+        p: the order, above 0. 2 runs as matrix products, other orders as a loop over the templates.
+        trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).
+        use_weights: whether there are weights u, kept nonnegative; otherwise they are 1.
+        templates_initializer, weights_initializer: of z and u, both [n_in, units].
+        templates_regularizer, weights_regularizer: of z and u.
+
+    Raises:
+        ValueError: for p or units that are not positive.
+
+    Example:
+
+    >>> y = ksn.layers.Similarity(3)(np.ones((2, 5)))
+    >>> y.shape
+    (2, 3)
+
+    Reference:
+        Deep SimNets, section 2. Our units are the paper's n, `templates` its z, `weights` its u.
+    """
+
+    def __init__(
+        self,
+        units,
+        p=2.0,
+        trainable_p=False,
+        use_weights=True,
+        templates_initializer="random_normal",
+        weights_initializer="ones",
+        templates_regularizer=None,
+        weights_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            units,
+            p,
+            trainable_p,
+            kernel_size=(),
+            strides=(),
+            padding="valid",
+            use_weights=use_weights,
+            templates_initializer=templates_initializer,
+            weights_initializer=weights_initializer,
+            templates_regularizer=templates_regularizer,
+            weights_regularizer=weights_regularizer,
+            **kwargs,
+        )
+
+
+@_register
+class LinearSimilarity(_LinearSimilarity):
+    """The linear similarity of vectors to templates: `y_l = sum_i u_il x_i z_il`.
+
+    Shapes: [..., n_in] -> [..., units]. Arguments as in `Similarity`, without p.
+
+    Reference:
+        Deep SimNets, section 2.
+    """
+
+    def __init__(
+        self,
+        units,
+        use_weights=True,
+        templates_initializer="random_normal",
+        weights_initializer="ones",
+        templates_regularizer=None,
+        weights_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            units,
+            kernel_size=(),
+            strides=(),
+            padding="valid",
+            use_weights=use_weights,
+            templates_initializer=templates_initializer,
+            weights_initializer=weights_initializer,
+            templates_regularizer=templates_regularizer,
+            weights_regularizer=weights_regularizer,
+            **kwargs,
+        )
+
+
+class _SimilarityND(_LpSimilarity):
+    """The l_p similarity of patches to templates: `y_l = -sum_i u_il |x_i - z_il|^p`.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial', filters]; i runs over the entries of a patch.
+
+    Args:
+        filters: number of templates.
+        kernel_size: size of the patch, an integer or one for each spatial axis.
+        p: the order, above 0. 2 runs as matrix products, other orders as a loop over the templates.
+        strides: step between patches.
+        padding: "valid", or "same", which pads with zeros.
+        trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).
+        use_weights: whether there are weights u, kept nonnegative; otherwise they are 1.
+        templates_initializer, weights_initializer: of z and u, both [*kernel_size, c, filters].
+        templates_regularizer, weights_regularizer: of z and u.
+
+    Raises:
+        ValueError: for p, filters or sizes that are not positive, an unknown padding, a patch
+            larger than the image, or channels-first data.
+
+    Reference:
+        Deep SimNets, sections 2 and 4. `templates` are the paper's z, `weights` its u.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        p=2.0,
+        strides=1,
+        padding="valid",
+        trainable_p=False,
+        use_weights=True,
+        templates_initializer="random_normal",
+        weights_initializer="ones",
+        templates_regularizer=None,
+        weights_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters,
+            p,
+            trainable_p,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            use_weights=use_weights,
+            templates_initializer=templates_initializer,
+            weights_initializer=weights_initializer,
+            templates_regularizer=templates_regularizer,
+            weights_regularizer=weights_regularizer,
+            **kwargs,
+        )
+
+
+class _LinearSimilarityND(_LinearSimilarity):
+    """The linear similarity of patches to templates: `y_l = sum_i u_il x_i z_il`.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial', filters]. Arguments as in `Similarity2D`, without p.
+
+    Reference:
+        Deep SimNets, section 2.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        strides=1,
+        padding="valid",
+        use_weights=True,
+        templates_initializer="random_normal",
+        weights_initializer="ones",
+        templates_regularizer=None,
+        weights_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            use_weights=use_weights,
+            templates_initializer=templates_initializer,
+            weights_initializer=weights_initializer,
+            templates_regularizer=templates_regularizer,
+            weights_regularizer=weights_regularizer,
+            **kwargs,
+        )
+
+
+class _Beta(keras.layers.Layer):
+    """Holds beta: a weight when it is learned, otherwise a number."""
+
+    def __init__(self, beta, trainable_beta, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_beta = checks.real(type(self).__name__, "beta", beta)
+        self.trainable_beta = trainable_beta
+
+    def build(self, input_shape):
+        self.beta = self.initial_beta
+        if self.trainable_beta:
+            self.beta = self.add_weight(
+                name="beta",
+                shape=(),
+                initializer=initializers.Constant(self.initial_beta),
+                dtype="float32",
+            )
+
+    def get_config(self):
+        return super().get_config() | {
+            "beta": self.initial_beta,
+            "trainable_beta": self.trainable_beta,
+        }
+
+
+@_register
+class MEX(_Beta):
+    """Log-mean-exp of the last axis: `y_l = (1/beta) log mean_i exp(beta (x_i + b_il))`.
+
+    Shapes: [..., n_in] -> [..., units].
+
+    Args:
+        units: number of outputs. Without offsets they are all equal.
+        beta: any real number: 0 is the mean, plus infinity the maximum, minus infinity the minimum.
+        trainable_beta: whether beta is learned (one for the layer; it may cross 0).
+        use_offsets: whether there are offsets b, [n_in, units].
+        offsets_initializer: of b. Equal offsets for all units would give all units one gradient.
+        offsets_regularizer: of b.
+
+    Raises:
+        ValueError: for units below 1, or a beta that is not a number.
+
+    Example:
+
+    >>> y = ksn.layers.MEX(10, beta=1.0)(np.zeros((2, 64)))
+    >>> y.shape
+    (2, 10)
+
+    Reference:
+        Deep SimNets, eq. 1 and section 2.
+    """
+
+    def __init__(
+        self,
+        units,
+        beta=1.0,
+        trainable_beta=True,
+        use_offsets=True,
+        offsets_initializer="random_normal",
+        offsets_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(beta, trainable_beta, **kwargs)
+        self.units = checks.integer("MEX", "units", units)
+        self.use_offsets = use_offsets
+        self.offsets_initializer = initializers.get(offsets_initializer)
+        self.offsets_regularizer = regularizers.get(offsets_regularizer)
+
+    def build(self, input_shape):
+        checks.static_size("MEX", "the last axis of the input", input_shape[-1:])
+        self.offsets = None
+        if self.use_offsets:
+            self.offsets = self.add_weight(
+                name="offsets",
+                shape=(input_shape[-1], self.units),
+                initializer=self.offsets_initializer,
+                regularizer=self.offsets_regularizer,
+            )
+        super().build(input_shape)
+
+    def call(self, x):
+        if self.offsets is not None:
+            return ops.mex(x, self.offsets, self.beta)
+        return keras.ops.repeat(ops.mex(x, None, self.beta)[..., None], self.units, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return super().get_config() | {
+            "units": self.units,
+            "use_offsets": self.use_offsets,
+            "offsets_initializer": initializers.serialize(self.offsets_initializer),
+            "offsets_regularizer": regularizers.serialize(self.offsets_regularizer),
+        }
+
+
+class _MEXPooling(_Beta):
+    """Log-mean-exp over windows: `y = (1/beta) log mean exp(beta x)`.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial', c]. The mean is over the entries inside the image.
+
+    Args:
+        pool_size: size of the window, an integer or one for each spatial axis.
+        strides: its step, `pool_size` if None.
+        padding: "valid" or "same".
+        beta: any real number: 0 is average pooling, plus infinity maximum pooling.
+        trainable_beta: whether beta is learned.
+
+    Raises:
+        ValueError: for sizes below 1, an unknown padding, a window larger than the image, or
+            channels-first data.
+
+    Reference:
+        Deep SimNets, section 4.3.
+    """
+
+    rank = 0
+
+    def __init__(
+        self, pool_size=2, strides=None, padding="valid", beta=1.0, trainable_beta=True, **kwargs
+    ):
+        super().__init__(beta, trainable_beta, **kwargs)
+        owner = type(self).__name__
+        checks.channels_last(owner)
+        self.pool_size = checks.integers(owner, "pool_size", pool_size, self.rank)
+        strides = self.pool_size if strides is None else strides
+        self.strides = checks.integers(owner, "strides", strides, self.rank)
+        self.padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
+
+    def build(self, input_shape):
+        owner = type(self).__name__
+        axes = f"[batch, {self.rank} spatial, channels]"
+        checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
+        checks.static_size(owner, "the spatial axes of the input", input_shape[1:-1])
+        checks.kernel_fits(owner, self.pool_size, input_shape[1:-1], self.padding)
+        super().build(input_shape)
+
+    def call(self, x):
+        return ops.mex_pool(x, self.pool_size, self.strides, self.padding, self.beta)
+
+    def compute_output_shape(self, input_shape):
+        sizes = zip(input_shape[1:-1], self.pool_size, self.strides, strict=True)
+        spatial = [window_output_size(n, k, s, self.padding) for n, k, s in sizes]
+        return (input_shape[0], *spatial, input_shape[-1])
+
+    def get_config(self):
+        return super().get_config() | {
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
+
+
+class _GlobalMEXPooling(_Beta):
+    """Log-mean-exp over all positions: `y = (1/beta) log mean exp(beta x)`.
+
+    Shapes: [b, *spatial, c] -> [b, c].
+
+    Args:
+        beta: any real number: 0 is the mean, plus infinity the maximum.
+        trainable_beta: whether beta is learned.
+
+    Raises:
+        ValueError: for a beta that is not a number, or channels-first data.
+
+    Reference:
+        Deep SimNets, section 4.1.
+    """
+
+    rank = 0
+
+    def __init__(self, beta=1.0, trainable_beta=True, **kwargs):
+        checks.channels_last(type(self).__name__)
+        super().__init__(beta, trainable_beta, **kwargs)
+
+    def build(self, input_shape):
+        owner = type(self).__name__
+        axes = f"[batch, {self.rank} spatial, channels]"
+        checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
+        checks.static_size(owner, "the spatial axes of the input", input_shape[1:-1])
+        super().build(input_shape)
+
+    def call(self, x):
+        return ops.global_mex_pool(x, self.beta)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
+
+
+@_register
+class Similarity1D(_SimilarityND):
+    __doc__ = _SimilarityND.__doc__
+    rank = 1
+
+
+@_register
+class Similarity2D(_SimilarityND):
+    __doc__ = _SimilarityND.__doc__
+    rank = 2
+
+
+@_register
+class Similarity3D(_SimilarityND):
+    __doc__ = _SimilarityND.__doc__
+    rank = 3
+
+
+@_register
+class LinearSimilarity1D(_LinearSimilarityND):
+    __doc__ = _LinearSimilarityND.__doc__
+    rank = 1
+
+
+@_register
+class LinearSimilarity2D(_LinearSimilarityND):
+    __doc__ = _LinearSimilarityND.__doc__
+    rank = 2
+
+
+@_register
+class LinearSimilarity3D(_LinearSimilarityND):
+    __doc__ = _LinearSimilarityND.__doc__
+    rank = 3
+
+
+@_register
+class MEXPooling1D(_MEXPooling):
+    __doc__ = _MEXPooling.__doc__
+    rank = 1
+
+
+@_register
+class MEXPooling2D(_MEXPooling):
+    __doc__ = _MEXPooling.__doc__
+    rank = 2
+
+
+@_register
+class MEXPooling3D(_MEXPooling):
+    __doc__ = _MEXPooling.__doc__
+    rank = 3
+
+
+@_register
+class GlobalMEXPooling1D(_GlobalMEXPooling):
+    __doc__ = _GlobalMEXPooling.__doc__
+    rank = 1
+
+
+@_register
+class GlobalMEXPooling2D(_GlobalMEXPooling):
+    __doc__ = _GlobalMEXPooling.__doc__
+    rank = 2
+
+
+@_register
+class GlobalMEXPooling3D(_GlobalMEXPooling):
+    __doc__ = _GlobalMEXPooling.__doc__
+    rank = 3

@@ -1,0 +1,345 @@
+"""Deep SimNets: similarity and MEX (log-mean-exp), with gradients that stay finite everywhere."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_structnets import checks
+from keras_structnets.ops.patches import window_output_size, windows
+
+_FLOAT32_MAX = float(np.finfo("float32").max)
+_UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
+
+
+def linear_similarity(x, templates, weights=None):
+    """Linear similarity `y_l = sum_i u_il x_i z_il` (Deep SimNets, section 2).
+
+    Shapes: x [..., n_in], templates z and weights u [n_in, n_out] -> [..., n_out].
+    """
+    u_z = templates if weights is None else templates * weights
+    return ops.matmul(x, ops.cast(u_z, x.dtype))
+
+
+def lp_similarity(x, templates, weights=None, p=2.0):
+    """The l_p similarity `y_l = -sum_i u_il |x_i - z_il|^p` (Deep SimNets, section 2).
+
+    No tensor of shape [..., n_in, n_out] is made. For p = 2 the square is expanded into two matrix
+    products, about the mean of the templates so that little cancels:
+    `-(x^2 u - 2 x (u z) + sum_i u z^2)`. Other p loop over the outputs, and the gradient loops over
+    the inputs. Where x equals z the gradient is taken as 0, for every p. Sums run in float32.
+
+    Shapes: x [..., n_in], templates z and weights u [n_in, n_out], p a number or a scalar tensor
+    -> [..., n_out].
+
+    Args:
+        x: the inputs.
+        templates: z.
+        weights: u, nonnegative; None for ones.
+        p: the order, above 0. A tensor is differentiated.
+
+    Raises:
+        ValueError: if p is a number and not above 0.
+    """
+    x, dtype = _float32(x)
+    z = ops.cast(templates, "float32")
+    u = ops.ones_like(z) if weights is None else ops.cast(weights, "float32")
+    if _is_static(p):
+        checks.positive("lp_similarity", "p", p)
+    if _is_static(p) and p == 2:
+        y = _l2_similarity(x, z, u)
+    else:
+        y = _columns(lambda x: _lp_columns(p)(x, z, u, ops.cast(p, "float32")), x)
+    return ops.saturate_cast(y, dtype)
+
+
+def mex(x, offsets=None, beta=1.0):
+    """MEX of the last axis: `y_l = (1/beta) log mean_i exp(beta (x_i + b_il))`.
+
+    Deep SimNets, eq. 1. beta may be any real number: 0 is the mean, plus infinity the maximum, minus
+    infinity the minimum. Values and gradients, that of beta included, are finite and continuous in
+    beta; ties of a maximum share the gradient. No tensor of shape [..., n_in, n_out] is made. Sums
+    run in float32.
+
+    Shapes: x [..., n_in], offsets b [n_in, n_out], beta a number or a scalar tensor ->
+    [..., n_out]; without offsets x [..., n_in] -> [...].
+    """
+    x, dtype = _float32(x)
+    if offsets is None:
+        y = _log_mean_exp(None, _is_static(beta))(ops.moveaxis(x, -1, 0), _finite(beta))
+    else:
+        b = ops.cast(offsets, "float32")
+        y = _columns(lambda x: _mex_columns(_is_static(beta))(x, b, _finite(beta)), x)
+    return ops.saturate_cast(y, dtype)
+
+
+def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
+    """MEX over windows: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.3).
+
+    The mean is over the entries inside the image: 'same' padding adds none.
+
+    Shapes: x [b, *spatial, c] -> [b, *spatial', c].
+
+    Args:
+        x: the feature maps.
+        pool_size: size of the window, an integer or one for each spatial axis.
+        strides: its step, `pool_size` if None.
+        padding: "valid" or "same".
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+
+    Raises:
+        ValueError: for sizes below 1, an unknown padding, or a window larger than the image.
+    """
+    rank = len(x.shape) - 2
+    checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
+    pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
+    strides = pool_size if strides is None else strides
+    strides = checks.integers("mex_pool", "strides", strides, rank)
+    checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
+    if _is_static(beta) and beta == float("inf"):
+        return ops.max_pool(x, pool_size, strides, padding)
+    if _is_static(beta) and beta == 0:
+        return ops.average_pool(x, pool_size, strides, padding)
+    x, dtype = _float32(x)
+    mass = None
+    if padding == "same":
+        mass = _mass_inside(x.shape[1:-1], pool_size, strides)
+    entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
+    return ops.saturate_cast(_log_mean_exp(mass, _is_static(beta))(entries, _finite(beta)), dtype)
+
+
+def global_mex_pool(x, beta=1.0):
+    """MEX over all positions: [b, *spatial, c] -> [b, c] (Deep SimNets, section 4.1)."""
+    positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
+    return mex(ops.swapaxes(positions, 1, 2), beta=beta)
+
+
+# Similarity
+
+
+def _l2_similarity(x, z, u):
+    centre = ops.stop_gradient(ops.mean(z, axis=1))  # [n_in]; the similarity does not depend on it
+    x, z = x - centre, z - centre[:, None]
+    u_z = u * z
+    return 2 * ops.matmul(x, u_z) - ops.matmul(x * x, u) - ops.sum(u_z * z, axis=0)
+
+
+def _lp_columns(p):
+    """Columns [n_in, m] -> [n_out, m] of -sum_i u |x - z|^p, by a loop over the outputs."""
+    learn_p, p_is_1 = not _is_static(p), _is_static(p) and p == 1
+
+    def power(difference, p):
+        size = ops.abs(difference)
+        return size if p_is_1 else ops.power(size, p)
+
+    @keras.ops.custom_gradient
+    def similarity(x, z, u, p):
+        y = -_map(
+            lambda zu: ops.matmul(zu[1][None], power(x - zu[0][:, None], p))[0],
+            (ops.transpose(z), ops.transpose(u)),
+        )
+
+        def gradient(*args, upstream=None):
+            g = args[-1] if upstream is None else upstream  # [n_out, m]
+
+            def of_input(inputs):
+                x_i, z_i, u_i = inputs  # [m], [n_out], [n_out]
+                difference = x_i[None] - z_i[:, None]  # [n_out, m]
+                size = ops.abs(difference)
+                apart = size > 1e-20  # at x = z the gradient is 0
+                size = ops.where(apart, size, 1.0)
+                size_p = power(size, p)
+                slope = ops.where(apart, ops.sign(difference) * p * size_p / size, 0.0)
+                g_size_p = ops.where(apart, g * size_p, 0.0)
+                g_p = ops.sum(g_size_p * ops.log(size) * u_i[:, None]) if learn_p else 0.0 * p
+                g_z = u_i * ops.sum(g * slope, axis=1)
+                g_x = -ops.matmul(u_i[None], g * slope)[0]
+                return g_x, g_z, -ops.sum(g_size_p, axis=1), -g_p
+
+            g_x, g_z, g_u, g_p = _map(of_input, (x, z, u))
+            return g_x, g_z, g_u, ops.sum(g_p)
+
+        return y, gradient
+
+    return similarity
+
+
+# MEX. `c` [n, ...] holds the terms along its first axis; `mass` [n, ...] what share each has in the
+# mean, or None for equal shares. Where |beta| (max c - min c) <= 1 the exponential is summed as a
+# series about the mean, which needs no division by beta; elsewhere as a log-sum about the extreme.
+
+
+def _log_mean_exp(mass, beta_is_static):
+    @keras.ops.custom_gradient
+    def log_mean_exp(c, beta):
+        y, reference, log_mean = _value(c, beta, mass)
+
+        def gradient(*args, upstream=None):
+            g = args[-1] if upstream is None else upstream
+            share = ops.exp(beta * (c - reference[None]) - log_mean[None]) * _mass(c, mass)
+            g_beta = 0.0 * beta if beta_is_static else ops.sum(g * _slope(c, beta, mass))
+            return g[None] * share, g_beta
+
+        return y, gradient
+
+    return log_mean_exp
+
+
+def _mex_columns(beta_is_static):
+    """Columns [n_in, m] -> [n_out, m] of MEX: loops over outputs, and over inputs backward."""
+
+    @keras.ops.custom_gradient
+    def mex_columns(x, b, beta):
+        y, reference, log_mean = _map(
+            lambda b_l: _value(x + b_l[:, None], beta, None), ops.transpose(b)
+        )  # each [n_out, m]
+
+        def gradient(*args, upstream=None):
+            g = args[-1] if upstream is None else upstream
+
+            def of_input(inputs):
+                x_i, b_i = inputs  # [m], [n_out]
+                c_i = x_i[None] + b_i[:, None]
+                g_c = g * ops.exp(beta * (c_i - reference) - log_mean) / x.shape[0]
+                return ops.sum(g_c, axis=0), ops.sum(g_c, axis=1)
+
+            def of_beta(inputs):
+                b_l, g_l = inputs
+                return ops.sum(g_l * _slope(x + b_l[:, None], beta, None))
+
+            g_x, g_b = _map(of_input, (x, b))
+            g_beta = 0.0 * beta if beta_is_static else ops.sum(_map(of_beta, (ops.transpose(b), g)))
+            return g_x, g_b, g_beta
+
+        return y, gradient
+
+    return mex_columns
+
+
+def _value(c, beta, mass):
+    """MEX of the terms, the point r that it was expanded about, and log mean exp(beta (c - r))."""
+    c, small, r = _expansion(c, beta, mass)
+    distance = c - r[None]
+    t = beta * distance
+    term = ops.where(small[None], distance * distance * _exp_rest(t), ops.exp(t))
+    mean = _mean(term, mass)
+    square = beta * (beta * mean)
+    log_mean = ops.where(
+        small, ops.log1p(ops.where(small, square, 0.0)), ops.log(ops.where(small, 1.0, mean))
+    )
+    rise = ops.where(
+        small,
+        beta * mean * _log1p_ratio(ops.where(small, square, 0.0)),
+        log_mean / ops.where(small, 1.0, beta),
+    )
+    return r + rise, r, log_mean
+
+
+def _slope(c, beta, mass):
+    """Derivative of MEX in beta; at 0 half the variance of the terms."""
+    c, small, r = _expansion(c, beta, mass)
+    distance = c - r[None]
+    t = beta * distance
+    rest = _exp_rest(t)
+    square = distance * distance
+    half_variance = _mean(square * rest, mass)
+    y = ops.where(small, beta * (beta * half_variance), 0.0)
+    series = _mean(square * (1 + t * rest), mass) / (1 + y) - half_variance * _log1p_ratio(y)
+    e = ops.exp(ops.minimum(t, 1.0))  # in this branch t <= 0; the bound keeps the other one finite
+    mean = _mean(e, mass)
+    far_beta = ops.where(small, 1.0, beta)
+    far = (_mean(e * distance, mass) / mean - ops.log(mean) / far_beta) / far_beta
+    return ops.where(small, ops.where(small, series, 0.0), far)
+
+
+def _expansion(c, beta, mass):
+    """The terms, whether beta is small for their range, and the point to expand about."""
+    if mass is None:
+        high, low = ops.max(c, axis=0), ops.min(c, axis=0)
+    else:  # terms without mass take a value of the others
+        inside = ops.convert_to_tensor(mass > 0)
+        high = ops.max(ops.where(inside, c, -_FLOAT32_MAX), axis=0)
+        low = ops.min(ops.where(inside, c, _FLOAT32_MAX), axis=0)
+        c = ops.where(inside, c, high[None])
+    small = ops.abs(beta) * (high - low) <= 1.0
+    return c, small, ops.where(small, _mean(c, mass), ops.where(beta > 0, high, low))
+
+
+def _exp_rest(t):
+    """(exp(t) - 1 - t) / t^2 for |t| <= 1, by its series; bounded elsewhere."""
+    t = ops.clip(t, -1.0, 1.0)
+    rest = 1.0
+    for k in range(12, 2, -1):
+        rest = 1.0 + rest * t * (1.0 / k)
+    return 0.5 * rest
+
+
+def _log1p_ratio(y):
+    """log(1 + y) / y, continuous at 0, for y >= 0."""
+    tiny = y < 1e-3
+    safe = ops.where(tiny, 1.0, y)
+    return ops.where(tiny, 1 - y / 2 + y * y / 3, ops.log1p(safe) / safe)
+
+
+def _mean(terms, mass):
+    return ops.mean(terms, axis=0) if mass is None else ops.sum(terms * mass, axis=0)
+
+
+def _mass(c, mass):
+    return 1.0 / c.shape[0] if mass is None else ops.convert_to_tensor(mass)
+
+
+def _mass_inside(spatial, pool_size, strides):
+    """Shares of the window's entries that lie in the image: [window, 1, *spatial', 1], NumPy."""
+    rank = len(spatial)
+    inside = np.ones((1,), "float32")
+    for axis, (n, k, s) in enumerate(zip(spatial, pool_size, strides, strict=True)):
+        out = window_output_size(n, k, s, "same")
+        before = max((out - 1) * s + k - n, 0) // 2
+        position = np.arange(k)[:, None] + np.arange(out)[None] * s - before  # [k, out]
+        valid = ((position >= 0) & (position < n)).astype("float32")
+        shape = [1] * rank
+        shape[axis] = out
+        inside = (
+            inside.reshape(-1, 1, *inside.shape[1:]) if axis else inside.reshape(1, 1, *[1] * rank)
+        )
+        inside = inside * valid.reshape(1, k, *shape)
+        inside = inside.reshape(-1, *inside.shape[2:])  # [window so far, ...]
+    mass = inside / inside.sum(axis=0)
+    return mass[:, None, ..., None].astype("float32")
+
+
+# Shared
+
+
+def _columns(f, x):
+    """Apply f to x [..., n_in] as columns [n_in, m]; its [n_out, m] comes back as [..., n_out]."""
+    lead = ops.shape(x)[:-1]
+    y = ops.transpose(f(ops.transpose(ops.reshape(x, (-1, x.shape[-1])))))
+    return ops.reshape(y, (*lead, y.shape[-1]))
+
+
+def _map(f, xs):
+    """`ops.map`, written out where it is short."""
+    n = (xs[0] if isinstance(xs, tuple) else xs).shape[0]
+    if n > _UNROLL:
+        return ops.map(f, xs)
+    ys = [f(tuple(x[i] for x in xs) if isinstance(xs, tuple) else xs[i]) for i in range(n)]
+    return (
+        tuple(ops.stack(y) for y in zip(*ys, strict=True))
+        if isinstance(ys[0], tuple)
+        else ops.stack(ys)
+    )
+
+
+def _finite(beta):
+    """Beta as a float32 tensor; an infinite one as the largest number, which gives the same MEX."""
+    return ops.clip(ops.cast(beta, "float32"), -_FLOAT32_MAX, _FLOAT32_MAX)
+
+
+def _float32(x):
+    x = ops.convert_to_tensor(x)
+    return ops.cast(x, "float32"), x.dtype
+
+
+def _is_static(value):
+    return isinstance(value, (int, float))

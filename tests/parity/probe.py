@@ -3,51 +3,55 @@
 import keras
 import numpy as np
 
+import keras_structnets as ksn
+
+RATE = 2.0**12  # of the one step: large, so that the change of a weight is not lost in its rounding
+
 
 class Probe(keras.Model):
-    """Holds a layer's input as a weight, so that one SGD(1.0) step on sum(cotangent * y) shows every gradient."""
+    """Holds the input as a weight: one SGD step on sum(cotangent * y) shows every gradient."""
 
     def __init__(self, layer, x, cotangent):
         super().__init__()
         self.layer = layer
-        self.x = self.add_weight(shape=x.shape, initializer="zeros", name="x")
+        self.x = self.add_weight(shape=x.shape, name="x")
         self.x.assign(x)
+        self.y = self.add_weight(shape=cotangent.shape, name="y", trainable=False)
         self.cotangent = cotangent
 
     def call(self, _):
         y = self.layer(keras.ops.convert_to_tensor(self.x))
+        self.y.assign(y)
         return keras.ops.sum(y * keras.ops.convert_to_tensor(self.cotangent))
 
 
 def build(case):
     """The case's layer, built, with the case's weights."""
-    import keras_structnets as ksn
-
     layer = getattr(ksn.layers, case.layer)(**case.config)
     layer.build(case.input_shape)
     for weight in layer.weights:
         weight.assign(case.values(weight.name, tuple(weight.shape)))
+        weight.constraint = None  # a projection after the step would hide the gradient
     return layer
 
 
 def run(case):
-    """{"y": ..., "grad/x": ..., "grad/<weight>": ...} and the values they belong to, as float32."""
+    """{"y", "cotangent", "value/x", "grad/x", "value/<weight>", "grad/<weight>"} of the case."""
     layer = build(case)
     x = case.values("x", case.input_shape)
-    y = keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(x)))
-    cotangent = case.values("cotangent", y.shape)
-    for weight in layer.weights:
-        weight.constraint = None  # a projection after the step would hide the gradient
+    cotangent = case.values("cotangent", layer.compute_output_shape(case.input_shape))
     probe = Probe(layer, x, cotangent)
+    eager = keras.backend.backend() != "jax"  # where compiling is slower than running
+    probe.compile(keras.optimizers.SGD(RATE), loss=lambda _, y: y, run_eagerly=eager)
     before = _values(probe)
-    probe.compile(optimizer=keras.optimizers.SGD(1.0), loss=lambda _, y: y, run_eagerly=True)
     probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
     after = _values(probe)
-    result = {"y": y, "cotangent": cotangent}
-    result |= {f"value/{name}": value for name, value in before.items()}
-    result |= {f"grad/{name}": before[name].astype("float64") - after[name] for name in before}
+    result = {"y": np.array(keras.ops.convert_to_numpy(probe.y)), "cotangent": cotangent}
+    for name, value in before.items():
+        result[f"value/{name}"] = value
+        result[f"grad/{name}"] = (value.astype("float64") - after[name]) / RATE
     return result
 
 
 def _values(probe):
-    return {w.name: np.array(w.numpy() if hasattr(w, "numpy") else w, copy=True) for w in probe.trainable_variables}
+    return {w.name: np.array(keras.ops.convert_to_numpy(w)) for w in probe.trainable_variables}
