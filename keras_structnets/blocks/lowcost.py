@@ -1,0 +1,76 @@
+"""Steps of the low-cost networks, [b, h, w, c] -> [b, h, w, c], and the layer that connects them.
+
+Throughout, `N` is batch normalization without scale and offset, which the paper's parameter counts
+need, and no convolution has a bias. The moving averages of `N` follow at the rate of 0.1 a step.
+"""
+
+from keras import layers as keras_layers
+
+from keras_structnets import layers
+
+
+def normalize(x):
+    """`N x`."""
+    return keras_layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
+
+
+def reaction(y):
+    """`relu(N(M y))`, `M` a 1x1 convolution: the second term of eq. 8."""
+    return keras_layers.ReLU()(normalize(_conv(y, 1)))
+
+
+def resnet_step(y, kernel_size=3):
+    """`y + K_2^T relu(N(K_1 y))`, eq. 1 and 3, `K_1` and `K_2` fully coupled.
+
+    The adjoint of a convolution is one with the mirrored kernel: `K_2^T` is a convolution too.
+    """
+    x = keras_layers.ReLU()(normalize(_conv(y, kernel_size)))
+    return y + _conv(x, kernel_size)
+
+
+def mobilenet_step(y, kernel_size=3):
+    """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise."""
+    x = layers.StencilConv2D(kernel_size)(y)
+    return reaction(keras_layers.ReLU()(normalize(x)))
+
+
+def linear_mix_step(y, kernel_size=3):
+    """`resnet_step` with the operators `K + M` of eq. 7."""
+    x = keras_layers.ReLU()(normalize(layers.LinearMix2D(kernel_size)(y)))
+    return y + layers.LinearMix2D(kernel_size)(x)
+
+
+def explicit_rd_step(y, kernel_size=3, step_size=0.5):
+    """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise."""
+    diffused = layers.ExplicitDiffusion2D(kernel_size, step_size)(y)
+    return diffused + step_size * reaction(y)
+
+
+def implicit_rd_step(y, kernel_size=3, step_size=0.5):
+    """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic."""
+    return layers.ImplicitDiffusion2D(kernel_size, step_size)(y + step_size * reaction(y))
+
+
+def circulant_rd_step(y, kernel_size=3, step_size=0.5):
+    """`y + h (-K^T K y + relu(N(M y)))`, eq. 9 with the block circulant `K` of eq. 12."""
+    diffused = layers.CirculantDiffusion2D(kernel_size, step_size)(y)
+    return diffused + step_size * reaction(y)
+
+
+def connecting_layer(x, kernel_size=3):
+    """`N([x; K x])`, `K` depthwise, then 2x2 average pooling: [b, h, w, c] -> [b, h/2, w/2, 2c]."""
+    x = keras_layers.Concatenate()([x, layers.StencilConv2D(kernel_size)(x)])
+    return keras_layers.AveragePooling2D(2, padding="same")(normalize(x))
+
+
+def opening_layer(x, filters):
+    """`relu(N(K x))`, `K` a 5x5 convolution."""
+    return keras_layers.ReLU()(normalize(_conv(x, 5, filters)))
+
+
+def _conv(x, kernel_size, filters=None):
+    filters = filters or x.shape[-1]
+    conv = keras_layers.Conv2D(
+        filters, kernel_size, padding="same", use_bias=False, kernel_initializer="he_uniform"
+    )
+    return conv(x)

@@ -1,0 +1,175 @@
+"""Convolutions with few parameters (Low-cost parameterizations of deep convolutional networks).
+
+`K` is depthwise: one stencil per channel, `kernel [*k, c]`, acting as a correlation,
+`(K x)_p = sum_o kernel[o] x_(p + o - center)`. Padding is 'same' (zeros outside, placed as Keras
+places them) or 'periodic' (the image wraps around, center k // 2).
+"""
+
+import math
+
+from keras import ops
+from keras.backend import standardize_dtype
+
+from keras_structnets import checks
+from keras_structnets.ops.fast_paths import depthwise
+from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrices, transform
+
+
+def depthwise_conv(x, kernel, padding="same"):
+    """`K x`, the depthwise convolution of eq. 5: x [b, *n, c], kernel [*k, c] -> [b, *n, c]."""
+    return depthwise(_pad(x, _reach(kernel, padding), padding), kernel)
+
+
+def depthwise_adjoint(y, kernel, padding="same"):
+    """`K^T y`, exactly: the sum of `(K x) y` equals that of `x (K^T y)` for any x and y."""
+    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
+    axes = tuple(range(len(kernel.shape) - 1))
+    return depthwise(_pad(y, mirrored, padding), ops.flip(kernel, axes))
+
+
+def linear_mix_conv(x, depthwise_kernel, pointwise_kernel, padding="same"):
+    """`(K + M) x`, eq. 7: a convolution masked to diagonal stencils and couplings within a pixel.
+
+    Args:
+        x: [b, *n, c].
+        depthwise_kernel: the stencils of `K`, [*k, c].
+        pointwise_kernel: `M`, [c, c], from input to output channels.
+        padding: 'same' or 'periodic'.
+
+    Returns:
+        [b, *n, c].
+    """
+    return depthwise_conv(x, depthwise_kernel, padding) + ops.matmul(x, pointwise_kernel)
+
+
+def explicit_diffusion(x, kernel, step_size, padding="same"):
+    """`x - h K^T K x`, the diffusion of eq. 9.
+
+    The step is a contraction while `h` times the largest `stencil_spectrum` squared is at most 2.
+
+    Args:
+        x: [b, *n, c].
+        kernel: the stencils of `K`, [*k, c].
+        step_size: `h`, above 0.
+        padding: 'same' or 'periodic'.
+
+    Returns:
+        [b, *n, c].
+    """
+    y, kernel = _wide(x), _wide(kernel)
+    y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
+    return ops.saturate_cast(y, x.dtype)
+
+
+def implicit_diffusion(x, kernel, step_size):
+    """`(I + h K^T K)^-1 x`, the diffusion of eq. 11, K periodic.
+
+    It never increases the norm, whatever the kernel, and couples all pixels of a channel at once.
+
+    Args:
+        x: [b, *n, c], of known size.
+        kernel: the stencils of `K`, [*k, c].
+        step_size: `h`, above 0.
+
+    Returns:
+        [b, *n, c].
+    """
+    power = _power(stencil_spectrum(kernel, x.shape[1:-1]))
+    return _filter(x, 1 / (1 + step_size * power))
+
+
+def circulant_conv(x, kernel):
+    """`K_circ x`, eq. 12, periodic in space and channels: `out_i = sum_d C_d x_((i + d) mod c)`.
+
+    Args:
+        x: [b, *n, c], of known size.
+        kernel: [*k, c], where `kernel[..., d]` is the stencil of `C_d`.
+
+    Returns:
+        [b, *n, c].
+    """
+    matrices = dft_matrices(x.shape[1:])
+    y = transform(_wide(x)[..., None], matrices)  # [b, 2, *n, c // 2 + 1, 1]
+    re, im = _circulant_spectrum(kernel, x.shape[1:])
+    y = ops.stack([re * y[:, 0] - im * y[:, 1], re * y[:, 1] + im * y[:, 0]], axis=1)
+    return ops.saturate_cast(inverse(y, matrices)[..., 0], x.dtype)
+
+
+def circulant_diffusion(x, kernel, step_size):
+    """`x - h K_circ^T K_circ x`, eq. 9 with the operator of eq. 12.
+
+    Args:
+        x: [b, *n, c], of known size.
+        kernel: [*k, c], as in `circulant_conv`.
+        step_size: `h`, above 0.
+
+    Returns:
+        [b, *n, c].
+    """
+    power = _power(_circulant_spectrum(kernel, x.shape[1:]))
+    return _filter(x[..., None], 1 - step_size * power)[..., 0]
+
+
+def stencil_spectrum(kernel, spatial_shape):
+    """Eigenvalues of the periodic `K` on images of `spatial_shape`, `F(K e_1)` of eq. 10.
+
+    Args:
+        kernel: [*k, c]. A stencil larger than the image wraps around.
+        spatial_shape: sizes of the image, `n`.
+
+    Returns:
+        (real, imaginary), each [*n[:-1], n[-1] // 2 + 1, c] as in `numpy.fft.rfftn`: K is real, so
+        that the other frequencies of the last axis follow.
+    """
+    return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
+
+
+def _circulant_spectrum(kernel, shape):
+    """`stencil_spectrum` of `K_circ`: the channels are one more periodic axis, centered at 0."""
+    return _spectrum(kernel[..., None], shape, [*(k // 2 for k in kernel.shape[:-1]), 0])
+
+
+def _spectrum(kernel, shape, centers):
+    matrices = stencil_matrices(kernel.shape[:-1], shape, centers)
+    spectrum = transform(_wide(kernel)[None], matrices)  # [1, 2, *frequencies, c]
+    return spectrum[0, 0], -spectrum[0, 1]  # a correlation: the conjugate
+
+
+def _power(spectrum):
+    return ops.square(spectrum[0]) + ops.square(spectrum[1])
+
+
+def _filter(x, response):
+    """Multiply each frequency of `x` by the real `response`."""
+    matrices = dft_matrices(x.shape[1:-1])
+    return ops.saturate_cast(inverse(response * transform(_wide(x), matrices), matrices), x.dtype)
+
+
+def _wide(x):
+    """`x` in float32 if it is in half precision."""
+    return ops.cast(x, "float32") if standardize_dtype(x.dtype) in ("float16", "bfloat16") else x
+
+
+def _reach(kernel, padding):
+    """(before, after) per axis: how far the stencil reaches from its center."""
+    checks.one_of("depthwise_conv", "padding", padding, ("same", "periodic"))
+    centers = [k // 2 if padding == "periodic" else (k - 1) // 2 for k in kernel.shape[:-1]]
+    return [(c, k - 1 - c) for c, k in zip(centers, kernel.shape[:-1], strict=True)]
+
+
+def _pad(x, reach, padding):
+    if padding == "same":
+        return ops.pad(x, [(0, 0), *reach, (0, 0)])
+    for axis, (before, after) in enumerate(reach, start=1):
+        x = _wrap(x, axis, before, after)
+    return x
+
+
+def _wrap(x, axis, before, after):
+    """Entries -before..n+after of the periodic axis, as slices of its copies."""
+    n = x.shape[axis]
+    pieces = []
+    for start in range(-math.ceil(before / n) * n, n + after, n):
+        low, high = max(-before - start, 0), min(n + after - start, n)
+        pieces.append(x[(slice(None),) * axis + (slice(low, high),)])
+    return ops.concatenate(pieces, axis=axis) if len(pieces) > 1 else x

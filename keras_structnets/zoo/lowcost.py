@@ -1,0 +1,89 @@
+"""The six networks of the low-cost parameterizations, each in the widths A, B and C."""
+
+from functools import partial
+from itertools import pairwise
+
+from keras_structnets import blocks, checks
+from keras_structnets.zoo.registry import register
+
+PAPER = "low_cost_cnns"
+WIDTHS = {"a": (32, 64, 128), "b": (48, 96, 192), "c": (32, 64, 128, 256)}
+
+COUPLED = {"a": {10: "1.5M"}, "b": {10: "3.5M", 100: "3.4M"}, "c": {100: "6.3M"}}
+MIXED = {"a": {10: "195K"}, "b": {10: "422K", 100: "456K"}, "c": {100: "789K"}}
+SEPARATE = {"a": {10: "101K"}, "b": {10: "216K", 100: "251K"}, "c": {100: "423K"}}
+DIFFUSING = {"a": {10: "101K"}, "b": {10: "216K", 100: "250K"}, "c": {100: "423K"}}
+
+
+def resnet(x, *, widths, n_steps=4, kernel_size=3):
+    return _network(x, partial(blocks.resnet_step, kernel_size=kernel_size), widths, n_steps)
+
+
+def mobilenet(x, *, widths, n_steps=4, kernel_size=3):
+    return _network(x, partial(blocks.mobilenet_step, kernel_size=kernel_size), widths, n_steps)
+
+
+def linear_mix(x, *, widths, n_steps=4, kernel_size=3):
+    return _network(x, partial(blocks.linear_mix_step, kernel_size=kernel_size), widths, n_steps)
+
+
+def explicit_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+    step = partial(blocks.explicit_rd_step, kernel_size=kernel_size, step_size=step_size)
+    return _network(x, step, widths, n_steps)
+
+
+def implicit_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+    step = partial(blocks.implicit_rd_step, kernel_size=kernel_size, step_size=step_size)
+    return _network(x, step, widths, n_steps)
+
+
+def circulant_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+    step = partial(blocks.circulant_rd_step, kernel_size=kernel_size, step_size=step_size)
+    return _network(x, step, widths, n_steps)
+
+
+def _network(x, step, widths, n_steps):
+    """An opening convolution, then blocks of `n_steps` steps, a connecting layer after each."""
+    n_steps = checks.integer("build", "n_steps", n_steps)
+    widths = _doubling(widths)
+    x = blocks.opening_layer(x, widths[0])
+    for _ in widths:
+        for _ in range(n_steps):
+            x = step(x)
+        x = blocks.connecting_layer(x)
+    return x
+
+
+def _doubling(widths):
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(
+            f"build: `widths` must be a sequence of widths, got {widths!r}. "
+            "Use for example widths=(32, 64, 128)."
+        )
+    widths = checks.integers("build", "widths", widths, len(widths))
+    if any(wide != 2 * narrow for narrow, wide in pairwise(widths)):
+        raise ValueError(
+            f"build: each of the `widths` must be twice the one before, as the connecting layer "
+            f"doubles the channels, got {widths}. Use for example widths=(32, 64, 128)."
+        )
+    return widths
+
+
+_FAMILIES = [
+    (resnet, COUPLED, "residual steps of two fully coupled 3x3 convolutions"),
+    (mobilenet, SEPARATE, "depthwise then 1x1 convolutions"),
+    (linear_mix, MIXED, "residual steps of two sums of a depthwise and a 1x1 convolution"),
+    (explicit_rd, DIFFUSING, "explicit steps of reaction and diffusion"),
+    (implicit_rd, DIFFUSING, "implicit steps of diffusion after a reaction"),
+    (circulant_rd, DIFFUSING, "explicit reaction and diffusion, circulant in the channels"),
+]
+
+for _body, _printed, _summary in _FAMILIES:
+    for _letter, _widths in WIDTHS.items():
+        register(
+            f"{_body.__name__}_{_letter}",
+            paper=PAPER,
+            summary=f"{_summary}, widths {'-'.join(map(str, _widths))}",
+            printed=_printed[_letter],
+            widths=_widths,
+        )(_body)
