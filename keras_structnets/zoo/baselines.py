@@ -1,20 +1,20 @@
-"""The networks that GConvNets compares itself with (its Table 2), as random, untrained models.
+"""The networks that GConvNets compares itself with (its Table 2), with random weights.
 
-Where they come from: `keras.applications` (MobileNet, EfficientNet, ConvNeXt), keras-cv (ResNet, the
-optional extra `cv`) and this file (RegNetY and ShuffleNetV2, on public Keras layers). Nothing is downloaded.
-`printed` are the sizes of Table 2. Three rows of it need a word:
+Where they come from: `keras.applications` (MobileNet, EfficientNet, ConvNeXt), keras-cv (ResNet,
+the optional extra `cv`) and this file (RegNetY and ShuffleNetV2, on public Keras layers). Nothing
+is downloaded. `printed` are the sizes of Table 2. Three of its rows need a word:
 
-- ConvNeXt is printed without the scale of its residual branches (LayerScale): 6,624 parameters of
-  `convnext_tiny` and 13,536 of `convnext_small`. Without them all six printed sizes are met.
+- ConvNeXt is printed without the scales of its residual branches (LayerScale), 6,624 parameters of
+  `convnext_tiny` and 13,536 of `convnext_small`: without them all six printed sizes are met.
 - MobileNetV2 with 200 classes is printed as 2.35M, which is its size with 100; it has 2.48M.
 - EfficientNet with 10 classes is printed with one decimal: 4.0M and 6.5M.
 
 Two things to know when training them:
 
-- The moving averages of batch normalization have a momentum of 0.99 (EfficientNet, ResNet) or 0.999
-  (MobileNet) there, against 0.9 here. In a short run they lag: after n steps a share of momentum^n of the
-  initial values is left, 37% after 1,000 steps at 0.999. Validation then looks worse than training.
-- All of them halve the image five times: 32x32 pixels end as one. Use larger images for sharper features.
+- Batch normalization averages with a momentum of 0.99 (EfficientNet, ResNet) or 0.999 (MobileNet)
+  there, 0.9 here. After n steps a share of momentum^n of the initial values is left: 37% after
+  1,000 steps at 0.999. In a short run validation therefore looks worse than training.
+- All of them halve the image five times: 32x32 pixels end as one. Larger images leave more.
 """
 
 import keras
@@ -34,11 +34,11 @@ def mobilenet_v2(x):
     return keras.applications.MobileNetV2(input_tensor=x, include_top=False, weights=None).output
 
 
-def mobilenet_v3_head(features, num_classes):
-    """Pooling, a hidden layer of 1024, dropout of 0.2 and a dense layer (MobileNetV3, section 5)."""
+def mobilenet_v3_head(features, num_classes, *, dropout=0.2):
+    """Pooling, a hidden layer of 1024, dropout and a dense layer (MobileNetV3, Table 2)."""
     x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
     x = keras.layers.Dense(1024, activation="hard_swish", name="hidden")(x)
-    x = keras.layers.Dropout(0.2, name="dropout")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
     return keras.layers.Dense(num_classes, name="logits")(x)
 
 
@@ -57,20 +57,17 @@ def mobilenet_v3_small(x):
     ).output
 
 
-def _dropout_head(rate):
-    def head(features, num_classes):
-        """Pooling, dropout and a dense layer (EfficientNet, section 5.2)."""
-        x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
-        x = keras.layers.Dropout(rate, name="dropout")(x)
-        return keras.layers.Dense(num_classes, name="logits")(x)
-
-    return head
+def dropout_head(features, num_classes, *, dropout):
+    """Pooling, dropout and a dense layer (EfficientNet, section 5.2)."""
+    x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.layers.Dense(num_classes, name="logits")(x)
 
 
 def _efficientnet(application, x):
-    """Features of an EfficientNet on normalized input, as for every other model of the zoo.
+    """Features of an EfficientNet on normalized input, like those of every other model of the zoo.
 
-    That of keras.applications divides its input by 255 and has no switch for it, so it is multiplied by 255 first.
+    That of keras.applications divides its input by 255, without a switch: multiply by 255 first.
     """
     x = keras.layers.Rescaling(255.0, name="undo_rescaling")(x)
     return application(input_tensor=x, include_top=False, weights=None).output
@@ -81,7 +78,8 @@ def _efficientnet(application, x):
     paper="EfficientNet, arXiv:1905.11946",
     summary="Depth, width and resolution scaled together: the base network",
     printed={10: "4.0M", 100: "4.14M", 200: "4.26M"},
-    head=_dropout_head(0.2),
+    head=dropout_head,
+    dropout=0.2,
 )
 def efficientnet_b0(x):
     """Features [b, h/32, w/32, 1280] of EfficientNet-B0."""
@@ -93,7 +91,8 @@ def efficientnet_b0(x):
     paper="EfficientNet, arXiv:1905.11946",
     summary="EfficientNet-B0 made 1.1 times as deep",
     printed={10: "6.5M", 100: "6.64M", 200: "6.77M"},
-    head=_dropout_head(0.2),
+    head=dropout_head,
+    dropout=0.2,
 )
 def efficientnet_b1(x):
     """Features [b, h/32, w/32, 1280] of EfficientNet-B1."""
@@ -105,7 +104,8 @@ def efficientnet_b1(x):
     paper="EfficientNet, arXiv:1905.11946",
     summary="EfficientNet-B0 made 1.2 times as deep and 1.1 times as wide",
     printed={10: "7.72M", 100: "7.84M", 200: "7.98M"},
-    head=_dropout_head(0.3),
+    head=dropout_head,
+    dropout=0.3,
 )
 def efficientnet_b2(x):
     """Features [b, h/32, w/32, 1408] of EfficientNet-B2."""
@@ -113,14 +113,14 @@ def efficientnet_b2(x):
 
 
 def convnext_head(features, num_classes):
-    """Pooling, layer normalization and a dense layer (ConvNeXt, appendix)."""
+    """Pooling, layer normalization and a dense layer, as in ConvNeXt."""
     x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="head_normalization")(x)
     return keras.layers.Dense(num_classes, name="logits")(x)
 
 
 def _convnext(application, x):
-    """Features of a ConvNeXt before its last layer normalization, which belongs after the pooling."""
+    """Features of a ConvNeXt, without its last layer normalization: that belongs after pooling."""
     model = application(
         input_tensor=x, include_top=False, weights=None, include_preprocessing=False
     )
@@ -170,7 +170,7 @@ def convnext_small(x):
 def resnet(x, *, depths):
     """Features [b, h/32, w/32, 512] of a ResNet of `depths` basic blocks per stage.
 
-    keras-cv is needed to build it, not to load a saved one: the model holds plain Keras layers only.
+    keras-cv is needed to build it, not to load a saved one: the model holds plain Keras layers.
     """
     depths = checks.integers("resnet", "depths", depths, 4)
     backbone = _keras_cv().models.ResNetBackbone(
@@ -216,7 +216,7 @@ def regnet_y(x, *, widths, depths, group_width):
 
 
 def _regnet_block(x, width, group_width, strides):
-    """A residual bottleneck: 1x1, grouped 3x3, squeeze and excitation, 1x1 (RegNet, section 3)."""
+    """A residual bottleneck: 1x1, grouped 3x3, squeeze and excitation, 1x1: RegNet's Y block."""
     width_in = x.shape[-1]
     y = _conv_norm(x, width, 1, activation="relu")
     y = _conv_norm(
@@ -246,7 +246,7 @@ def _squeeze_excite(x, squeezed):
 def shufflenet_v2(x, *, widths=(24, 48, 96, 192, 1024), depths=(4, 8, 4)):
     """Features [b, h/32, w/32, widths[-1]] of a ShuffleNetV2.
 
-    `widths` are those of the stem, of the stages and of the last 1x1 convolution; `depths` are units per stage.
+    `widths`: of the stem, of each stage and of the last 1x1 convolution. `depths`: units per stage.
     """
     widths = checks.integers("shufflenet_v2", "widths", widths, len(depths) + 2)
     if any(width % 2 for width in widths[1:-1]):
@@ -303,7 +303,7 @@ def _depthwise_norm(x, strides):
 
 
 def _layers_on(x, model):
-    """Output on `x` of new copies of `model`'s layers: a flat graph, where calling `model` would nest it."""
+    """Output on `x` of copies of `model`'s layers: a flat graph, where a call would nest it."""
     (inputs,) = model.inputs
     tensors = {id(inputs): x}
     for layer in model.layers[1:]:  # in the order of the graph
@@ -319,7 +319,7 @@ def _keras_cv():
         import keras_cv
     except ImportError as error:
         raise ImportError(
-            "resnet18 and resnet34 are built by keras-cv, which also needs TensorFlow installed, whatever "
+            "resnet18 and resnet34 are built by keras-cv, which needs TensorFlow whatever "
             'the Keras backend is. Install both: pip install "keras_structnets[cv]". '
             f"What is missing: {error}"
         ) from error
@@ -330,6 +330,6 @@ def _at_least_32_pixels(name, x):
     _, height, width, _ = x.shape
     if min(height, width) < 32:
         raise ValueError(
-            f"build({name!r}): `input_shape` {tuple(x.shape[1:])} is too small for a network that halves "
-            "the image five times without padding. Use at least 32x32 pixels."
+            f"build({name!r}): `input_shape` {tuple(x.shape[1:])} is too small for this network, "
+            "which halves the image five times. Use at least 32x32 pixels."
         )

@@ -1,4 +1,4 @@
-"""Names to models: an entry is a function from pixels to features, and a head from features to logits."""
+"""Names to models: each is a body from pixels to features and a head from features to logits."""
 
 import dataclasses
 import fnmatch
@@ -6,6 +6,7 @@ import inspect
 import pathlib
 from collections.abc import Callable
 
+import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
@@ -70,9 +71,9 @@ def register(
         summary: one line.
         printed: trainable parameters as the paper prints them, by number of classes.
         input_shape: the default (height, width, channels).
-        head: `head(features, num_classes) -> logits`.
+        head: `head(features, num_classes, **sizes) -> logits`.
         normalize: whether pixels are normalized before `body`; False where it does that itself.
-        **sizes: defaults that replace those of `body`, so that one body serves several names.
+        **sizes: defaults that replace those of `body` and `head`: one body serves several names.
 
     Raises:
         ValueError: if the name is taken.
@@ -90,7 +91,12 @@ def register(
 
     def decorate(body):
         info = ModelInfo(
-            name, paper, summary, dict(printed or {}), tuple(input_shape), _sizes(body) | sizes
+            name,
+            paper,
+            summary,
+            dict(printed or {}),
+            tuple(input_shape),
+            _sizes(body) | _sizes(head) | sizes,
         )
         _ENTRIES[name] = _Entry(info, body, head, normalize)
         return body
@@ -129,14 +135,15 @@ def build(
         include_top: False stops at the features [b, h, w, c], before the classifier.
         include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
             False takes pixels that are normalized already.
-        weights: None for random ones, or the path of a `.weights.h5` or `.keras` file of the same model.
+        weights: None for random ones, or the path of a `.weights.h5` or `.keras` file of the same
+            model: the same name, num_classes, include_top and sizes.
         **sizes: the architecture's own arguments, see `info(name).sizes`.
 
     Returns:
         A `keras.Model` from [b, height, width, channels] to [b, num_classes].
 
     Raises:
-        ValueError: for an unknown name, shape, size or number of classes, or weights of another model.
+        ValueError: for a wrong name, shape, size or number of classes, or weights of another model.
         ImportError: for a baseline whose library is not installed.
     """
     entry = _entry("build", name)
@@ -152,12 +159,14 @@ def build(
             )
     pixels = keras.Input(shape, name="pixels")
     x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
-    outputs = entry.body(x, **(entry.info.sizes | sizes))
+    sizes = entry.info.sizes | sizes
+    outputs = _call(entry.body, sizes, x)
     if include_top:
-        logits = entry.head(outputs, num_classes)
-        outputs = keras.layers.Activation(classifier_activation, dtype="float32", name="classifier")(
-            logits
+        logits = _call(entry.head, sizes, outputs, num_classes)
+        activation = keras.layers.Activation(
+            classifier_activation, dtype="float32", name="classifier"
         )
+        outputs = activation(logits)
     model = keras.Model(pixels, outputs, name=name)
     if weights is not None:
         _load_weights(model, weights)
@@ -212,14 +221,34 @@ def _load_weights(model, path):
         )
     try:
         if path.suffix == ".keras":
-            model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+            saved = keras.saving.load_model(path, compile=False)
+            _refuse_another(model, saved.name, len(saved.layers))
+            model.set_weights(saved.get_weights())
         else:
+            with h5py.File(path) as file:
+                name = file["vars"].attrs.get("name", model.name)
+                _refuse_another(model, name, len(file["layers"]))
             model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        reason = str(error).split("\n")[0]  # Keras goes on to print the weights
         raise ValueError(
-            f"{owner}: `weights` {str(path)!r} is not a weights file of this model: {error} "
-            "Use weights that were saved from the same name, num_classes and sizes."
+            f"{owner}: `weights` {str(path)!r} is not a weights file of this model: {reason} "
+            "Use weights that were saved from the same name, num_classes, include_top and sizes."
         ) from error
+
+
+def _refuse_another(model, name, n_layers):
+    """Shapes do not tell: models share them, and Keras ignores layers that only the file has."""
+    if (name, n_layers) != (model.name, len(model.layers)):
+        raise ValueError(
+            f"it holds {name!r} with {n_layers} layers, the model has {len(model.layers)}."
+        )
+
+
+def _call(f, sizes, *args):
+    """`f(*args)` with those of `sizes` that it takes."""
+    names = inspect.signature(f).parameters
+    return f(*args, **{name: value for name, value in sizes.items() if name in names})
 
 
 def _sizes(body):
