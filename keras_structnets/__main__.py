@@ -7,6 +7,7 @@ import tomllib
 import warnings
 
 from keras_structnets import __version__, checks, training, zoo
+from keras_structnets.training.recipe import CHOICES
 
 COMMANDS = ("list", "show", "train", "evaluate", "predict")
 
@@ -16,6 +17,8 @@ def main(argv=None):
     arguments = vars(_parser().parse_args(argv))
     command = arguments.pop("command")
     with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _show_warning
         try:
             command(**arguments)
@@ -49,7 +52,8 @@ def train(name, recipe, out, overwrite, size, **settings):
         settings["model"] = name
     if recipe is not None:
         base = training.Recipe.read(recipe)
-        settings["sizes"] = base.sizes | dict(size)
+        sizes = base.sizes if name in (None, base.model) else {}
+        settings["sizes"] = sizes | dict(size)
         recipe = dataclasses.replace(base, **settings)
     elif name is None:
         raise ValueError("train: give the NAME of a model, or a --recipe file.")
@@ -153,8 +157,15 @@ def _add_train_arguments(sub):
         options = {"type": field.type, "help": f"default: {field.default}"}
         if field.name == "dataset":
             options |= {"metavar": "digits|PATH", "help": "PATH: a sub-folder of images per class"}
+        elif field.name in CHOICES:
+            options["metavar"] = "|".join(CHOICES[field.name])
         elif field.name == "image_size":
-            options |= {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
+            options |= {
+                "type": int,
+                "nargs": 2,
+                "metavar": ("HEIGHT", "WIDTH"),
+                "help": "of a folder's images",
+            }
         elif field.name == "drop_epochs":
             options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
         else:

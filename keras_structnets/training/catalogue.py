@@ -30,6 +30,7 @@ def table(pattern=None):
             f"list: no model matches {pattern!r}.{checks.did_you_mean(pattern, zoo.list_models())} "
             "Use wildcards, as in 'simnet*'."
         )
+    escape = extra("rich.markup").escape  # square brackets stay as they are
     grid = extra("rich.table").Table()
     for column in ("name", "paper"):
         grid.add_column(column, no_wrap=column == "name")
@@ -38,7 +39,8 @@ def table(pattern=None):
     grid.add_column("summary")
     for name in names:
         info = zoo.info(name)
-        grid.add_row(name, info.paper, _count(name), str(info.printed.get(10, "-")), info.summary)
+        printed = str(info.printed.get(10, "-"))
+        grid.add_row(*map(escape, (name, info.paper, _count(name), printed, info.summary)))
     return grid
 
 

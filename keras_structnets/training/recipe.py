@@ -17,8 +17,11 @@ OPTIMIZERS = {
         *args, momentum=0.9, nesterov=True, **kwargs
     ),
 }
-SCHEDULES = ("constant", "cosine", "step")
-AUGMENTATIONS = ("none", "crop", "crop_flip")
+CHOICES = {
+    "optimizer": tuple(OPTIMIZERS),
+    "schedule": ("constant", "cosine", "step"),
+    "augmentation": ("none", "crop", "crop_flip"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,8 +145,8 @@ def _integer(minimum):
     return lambda name, value: checks.integer("Recipe", name, value, minimum)
 
 
-def _choice(choices):
-    return lambda name, value: checks.one_of("Recipe", name, value, list(choices))
+def _choice(name, value):
+    return checks.one_of("Recipe", name, value, CHOICES[name])
 
 
 def _positive(name, value):
@@ -190,13 +193,13 @@ _CHECKS = {
     "dataset": _text,
     "epochs": _integer(1),
     "batch_size": _integer(1),
-    "optimizer": _choice(OPTIMIZERS),
+    "optimizer": _choice,
     "learning_rate": _positive,
-    "schedule": _choice(SCHEDULES),
+    "schedule": _choice,
     "drop_epochs": _epochs,
     "drop_factor": _positive,
     "weight_decay": _nonnegative,
-    "augmentation": _choice(AUGMENTATIONS),
+    "augmentation": _choice,
     "pad": _integer(0),
     "seed": _integer(0),
     "image_size": _image_size,

@@ -17,7 +17,7 @@ def evaluate(model, dataset=None):
     Args:
         model: a run's folder or a `.keras` file.
         dataset: "digits", or a folder of class sub-folders; None for what the run was trained on.
-            Of digits and of the run's own data set the held-out images count, of another folder all.
+            Of digits and of the run's own data set the held-out images count, of others all.
 
     Returns:
         {"accuracy": ..., "images": how many, "dataset": ...}.

@@ -1,0 +1,189 @@
+"""Images and labels: scikit-learn's digits, folders of images, and per-image crops."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_structnets import training
+from keras_structnets.training.data import Augmented, natural
+
+
+def write(path, value=0, size=(6, 4), mode="RGB"):
+    """A picture of one colour, `size` being (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of five pictures; the red of a picture tells its class and number."""
+    for label, name in enumerate(["class 1", "class 2", "class 10"]):
+        for i in range(5):
+            write(tmp_path / name / f"{i + 8}.png", 50 * label + i)
+    return tmp_path
+
+
+def test_digits_are_raw_pixels_with_a_fifth_of_each_class_held_out():
+    data = training.load("digits")
+    assert data.x_train.shape[1:] == data.x_val.shape[1:] == (8, 8, 1)
+    assert len(data.x_train) + len(data.x_val) == 1797
+    assert data.x_train.min() == 0
+    assert data.x_train.max() == 255
+    assert data.class_names == list("0123456789")
+    share = np.bincount(data.y_val) / np.bincount(np.concatenate([data.y_train, data.y_val]))
+    np.testing.assert_allclose(share, 0.2, atol=0.003)
+
+
+def test_digits_are_split_the_same_way_each_time_and_no_image_is_on_both_sides():
+    first, second = training.load("digits"), training.load("digits")
+    np.testing.assert_array_equal(first.x_val, second.x_val)
+    training_images = {image.tobytes() for image in first.x_train}
+    assert not any(image.tobytes() in training_images for image in first.x_val)
+    other = training.load("digits", seed=1)
+    assert not np.array_equal(first.x_val, other.x_val)
+
+
+def test_a_folder_gives_pixels_and_labels_with_classes_in_natural_order(folder):
+    data = training.load(folder)
+    assert data.class_names == ["class 1", "class 2", "class 10"]
+    assert data.x_train.shape == (12, 4, 6, 3)
+    assert data.x_train.dtype == "uint8"
+    assert data.x_val.shape == (3, 4, 6, 3)
+    for images, labels in [(data.x_train, data.y_train), (data.x_val, data.y_val)]:
+        np.testing.assert_array_equal(images[:, 0, 0, 0] // 50, labels)
+        np.testing.assert_array_equal(images[:, 0, 0, 0] + images[:, 0, 0, 2].astype(int), 255)
+    assert str(data) == "12 training and 3 held-out images of 3 classes, 4 x 6 x 3"
+
+
+def test_the_last_files_of_each_class_are_held_out_on_request(folder):
+    data = training.load(folder, holdout_last_per_class=2)
+    # files 8 to 12: as texts, 8 and 9 would come last
+    assert sorted(data.x_val[:, 0, 0, 0]) == [3, 4, 53, 54, 103, 104]
+
+
+def test_images_of_several_sizes_become_one_size(folder):
+    write(folder / "class 1" / "99.png", 0, size=(12, 20))
+    assert training.load(folder).x_train.shape[1:] == (4, 6, 3)
+    assert training.load(folder, image_size=(5, 7)).x_train.shape[1:] == (5, 7, 3)
+
+
+def test_grey_images_have_one_channel_and_16_bits_are_scaled(tmp_path):
+    ramp = np.array([[0, 65535], [32768, 256]], "uint16")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(ramp).save(tmp_path / name / f"{i}.png")
+    data = training.load(tmp_path)
+    assert data.x_train.shape == (2, 2, 2, 1)
+    np.testing.assert_array_equal(data.x_train[0, ..., 0], [[0, 255], [128, 1]])
+
+
+def test_a_file_that_is_no_image_is_named_and_the_rest_is_loaded(folder):
+    (folder / "class 2" / "notes.png").write_text("no picture")
+    whole = (folder / "class 1" / "8.png").read_bytes()
+    (folder / "class 2" / "torn.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "class 2" / ".hidden").write_text("left alone")
+    with pytest.warns(UserWarning, match=r"left out 2 of 17 files.*notes\.png.*torn\.png"):
+        data = training.load(folder)
+    assert len(data.x_train) + len(data.x_val) == 15
+
+
+def test_a_path_that_is_missing_or_a_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`source` .*nowhere' is missing\. Give 'digits'"):
+        training.load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is not a folder"):
+        training.load(tmp_path / "file")
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has 0 class sub-folders.*Put the images"):
+        training.load(tmp_path)
+    write(tmp_path / "loose.png")
+    with pytest.raises(ValueError, match="has 0 class sub-folders.*Put the images"):
+        training.load(tmp_path)
+    write(tmp_path / "one" / "picture.png")
+    with pytest.raises(ValueError, match="has 1 class sub-folders.*Put the images"):
+        training.load(tmp_path)
+
+
+def test_a_class_without_images_is_refused(folder):
+    (folder / "class 3").mkdir()
+    with pytest.raises(ValueError, match="class 3' holds no image.*remove it"):
+        training.load(folder)
+
+
+def test_folders_of_classes_that_are_all_empty_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match="a' holds no image"):
+        training.load(tmp_path)
+
+
+def test_a_class_too_small_to_be_split_is_refused(folder):
+    write(folder / "class 3" / "only.png")
+    with pytest.raises(ValueError, match="class 'class 3' has 1 images, too few to hold out 1"):
+        training.load(folder)
+    with pytest.raises(ValueError, match="class 'class 1' has 5 images, too few to hold out 5"):
+        training.load(folder, holdout_last_per_class=5)
+
+
+@pytest.mark.parametrize("module", ["PIL.Image", "sklearn.datasets"])
+def test_a_missing_library_says_what_to_install(monkeypatch, folder, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"pip install 'keras_structnets\[train\]'"):
+        training.load(folder if module == "PIL.Image" else "digits")
+
+
+def test_names_sort_by_the_values_of_their_numbers(tmp_path):
+    paths = [tmp_path / name for name in ("x10", "x9", "X1", "10", "9", "a", "x9b2")]
+    assert [path.name for path in natural(paths)] == ["9", "10", "a", "X1", "x9", "x9b2", "x10"]
+
+
+def test_each_image_is_cropped_at_a_place_of_its_own():
+    images = np.arange(1, 1 + 64 * 5 * 4, dtype="int32").reshape(64, 5, 4, 1)
+    crops = training.random_crops(images, np.random.default_rng(0), pad=2)
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    places = set()
+    for crop, image in zip(crops, padded, strict=True):
+        found = [
+            (i, j)
+            for i in range(5)
+            for j in range(5)
+            if np.array_equal(crop, image[i : i + 5, j : j + 4])
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 15  # of 25
+
+
+def test_half_of_the_images_are_mirrored_and_no_padding_changes_nothing_else():
+    images = np.random.default_rng(0).integers(0, 255, (200, 3, 4, 2)).astype("uint8")
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(training.random_crops(images, rng, pad=0), images)
+    flipped = training.random_crops(images, rng, pad=0, flip=True)
+    same = (flipped == images).all((1, 2, 3))
+    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
+    assert (same ^ mirrored).all()
+    assert 70 < mirrored.sum() < 130
+
+
+def test_augmented_batches_hold_each_image_once_and_repeat_with_the_seed():
+    images = np.arange(10, dtype="float32").reshape(10, 1, 1, 1)
+
+    def epochs(seed):
+        batches = Augmented(images, np.arange(10), batch_size=4, seed=seed, pad=0, flip=False)
+        for _ in range(2):
+            rows = [batches[i] for i in range(len(batches))]
+            x, y = (np.concatenate(part) for part in zip(*rows, strict=True))
+            np.testing.assert_array_equal(x.ravel(), y)
+            assert sorted(y) == list(range(10))
+            yield list(y)
+            batches.on_epoch_end()
+
+    first, second = epochs(0)
+    assert first != second
+    assert [first, second] == list(epochs(0))
+    assert [first, second] != list(epochs(1))
