@@ -207,7 +207,14 @@ def regnet_y(x, *, widths, depths, group_width):
 
     The first block of a stage halves the image. Widths are torchvision's; padding is 'same'.
     """
+    widths = _sequence("regnet_y", "widths", widths)
     depths = checks.integers("regnet_y", "depths", depths, len(widths))
+    group_width = checks.integer("regnet_y", "group_width", group_width)
+    if any(width % group_width for width in widths):
+        raise ValueError(
+            f"regnet_y: `group_width`={group_width} does not divide all `widths` {widths}. "
+            "Use a common divisor of them."
+        )
     x = _conv_norm(x, 32, 3, strides=2, activation="relu")
     for width, depth in zip(widths, depths, strict=True):
         for i in range(depth):
@@ -248,6 +255,7 @@ def shufflenet_v2(x, *, widths=(24, 48, 96, 192, 1024), depths=(4, 8, 4)):
 
     `widths`: of the stem, of each stage and of the last 1x1 convolution. `depths`: units per stage.
     """
+    depths = _sequence("shufflenet_v2", "depths", depths)
     widths = checks.integers("shufflenet_v2", "widths", widths, len(depths) + 2)
     if any(width % 2 for width in widths[1:-1]):
         raise ValueError(
@@ -277,6 +285,16 @@ def _shuffle_unit(passed, x, width, strides=1):
     x = keras.layers.Reshape((height, width_of_image, 2, half))(x)
     x = keras.layers.Permute((1, 2, 4, 3))(x)  # [b, h, w, half, 2]
     return keras.layers.Reshape((height, width_of_image, width))(x)
+
+
+def _sequence(owner, name, values):
+    """`values` as a tuple of integers of at least 1, however many."""
+    if not isinstance(values, (tuple, list)) or not values:
+        raise ValueError(
+            f"{owner}: `{name}` must be a sequence of integers, one per stage, got {values!r}. "
+            f"Use for example {name}=(4, 8, 4)."
+        )
+    return checks.integers(owner, name, values, len(values))
 
 
 def _conv_norm(x, filters, kernel_size, strides=1, groups=1, activation=None):
