@@ -15,29 +15,29 @@ SEPARATE = {"a": {10: "101K"}, "b": {10: "216K", 100: "251K"}, "c": {100: "423K"
 DIFFUSING = {"a": {10: "101K"}, "b": {10: "216K", 100: "250K"}, "c": {100: "423K"}}
 
 
-def resnet(x, *, widths, n_steps=4, kernel_size=3):
+def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
     return _network(x, partial(blocks.resnet_step, kernel_size=kernel_size), widths, n_steps)
 
 
-def mobilenet(x, *, widths, n_steps=4, kernel_size=3):
+def mobilenet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
     return _network(x, partial(blocks.mobilenet_step, kernel_size=kernel_size), widths, n_steps)
 
 
-def linear_mix(x, *, widths, n_steps=4, kernel_size=3):
+def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
     return _network(x, partial(blocks.linear_mix_step, kernel_size=kernel_size), widths, n_steps)
 
 
-def explicit_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+def explicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
     step = partial(blocks.explicit_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 
 
-def implicit_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+def implicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
     step = partial(blocks.implicit_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 
 
-def circulant_rd(x, *, widths, n_steps=4, kernel_size=3, step_size=0.5):
+def circulant_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
     step = partial(blocks.circulant_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 
