@@ -21,13 +21,15 @@ DEMO_ENV := .venv
 TEST_ENV := .venv-test
 DEMO_READY := $(DEMO_ENV)/.ready
 TEST_READY := $(TEST_ENV)/.ready-$(subst $(space),-,$(strip $(BACKENDS)))
-TEST_EXTRAS := $(subst $(space),$(comma),$(strip $(BACKENDS) test))
+# keras-cv brings TensorFlow, so that a backend alone does without it
+TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
 .PHONY: demo test install-test lint pytest parity clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
+		--epochs 15 --batch-size 32 --learning-rate 0.003 --schedule cosine \
 		--out $(DEMO) --overwrite
 
 test: $(TEST_READY)
@@ -65,7 +67,7 @@ $(DEMO_READY): $(SOURCES)
 $(TEST_READY): $(SOURCES)
 	$(PYTHON) -m venv --clear $(TEST_ENV)
 	$(if $(filter torch,$(BACKENDS)),$(TEST_ENV)/bin/pip install $(TORCH))
-	$(TEST_ENV)/bin/pip install -c $(PINS) -e '.[$(TEST_EXTRAS)]'
+	$(TEST_ENV)/bin/pip install -c $(PINS) -e '.[$(subst $(space),$(comma),$(strip $(TEST_EXTRAS)))]'
 	@touch $@
 
 clean:
