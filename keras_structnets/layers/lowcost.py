@@ -10,6 +10,33 @@ from keras_structnets import checks, ops
 _register = keras.saving.register_keras_serializable(package="keras_structnets")
 
 
+@_register
+class StableCirculant(keras.constraints.Constraint):
+    """Scales the kernel of `CirculantDiffusion` down until `h rho <= 1`, for images of one size.
+
+    `rho` is the largest eigenvalue of `K^T K`. Up to 2 the step is stable, but between 1 and 2 it
+    changes the sign of what it should smooth.
+
+    Args:
+        step_size: `h`, above 0.
+        spatial_shape: sizes of the image.
+    """
+
+    def __init__(self, step_size, spatial_shape):
+        self.step_size = checks.positive("StableCirculant", "step_size", step_size)
+        self.spatial_shape = checks.integers(
+            "StableCirculant", "spatial_shape", spatial_shape, len(spatial_shape)
+        )
+
+    def __call__(self, kernel):
+        re, im = ops.circulant_spectrum(kernel, self.spatial_shape)
+        excess = self.step_size * keras.ops.max(re * re + im * im)
+        return kernel / keras.ops.cast(keras.ops.sqrt(keras.ops.maximum(excess, 1)), kernel.dtype)
+
+    def get_config(self):
+        return {"step_size": self.step_size, "spatial_shape": self.spatial_shape}
+
+
 class _Lowcost(keras.layers.Layer):
     """An operator from [b, *spatial, c] to the same shape, with one stencil per channel."""
 
@@ -320,7 +347,9 @@ class _CirculantDiffusion(_PeriodicDiffusion):
     """One explicit step of diffusion in space and channels (Low-cost parameterizations, eq. 9, 12).
 
     `y = x - h K^T K x`, where `K` is block circulant, `(K x)_i = sum_d C_d x_((i + d) mod c)`, each
-    `C_d` a periodic convolution. Stable as `ExplicitDiffusion` is, while `h rho <= 2`.
+    `C_d` a periodic convolution. The step never increases the norm while `h rho <= 2`, as that of
+    `ExplicitDiffusion`. As all `c` stencils add up, training leaves that region easily: the
+    constraint `StableCirculant` keeps it inside.
 
     Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c],
     where `kernel[..., d]` is the stencil of `C_d`.
@@ -331,7 +360,7 @@ class _CirculantDiffusion(_PeriodicDiffusion):
         kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, with
             `n = prod(kernel_size) c`, as all stencils reach each output.
         kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils.
+        kernel_constraint: constraint on the stencils, for example `StableCirculant`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:

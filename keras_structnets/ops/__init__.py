@@ -4,6 +4,7 @@ from keras_structnets.ops.gconv import generalized_conv
 from keras_structnets.ops.lowcost import (
     circulant_conv,
     circulant_diffusion,
+    circulant_spectrum,
     depthwise_adjoint,
     depthwise_conv,
     explicit_diffusion,
@@ -22,6 +23,7 @@ from keras_structnets.ops.simnets import (
 __all__ = [
     "circulant_conv",
     "circulant_diffusion",
+    "circulant_spectrum",
     "depthwise_adjoint",
     "depthwise_conv",
     "explicit_diffusion",

@@ -17,11 +17,13 @@ from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrice
 
 def depthwise_conv(x, kernel, padding="same"):
     """`K x`, the depthwise convolution of eq. 5: x [b, *n, c], kernel [*k, c] -> [b, *n, c]."""
+    x, kernel = _tensors(x, kernel)
     return depthwise(_pad(x, _reach(kernel, padding), padding), kernel)
 
 
 def depthwise_adjoint(y, kernel, padding="same"):
     """`K^T y`, exactly: the sum of `(K x) y` equals that of `x (K^T y)` for any x and y."""
+    y, kernel = _tensors(y, kernel)
     mirrored = [(after, before) for before, after in _reach(kernel, padding)]
     axes = tuple(range(len(kernel.shape) - 1))
     return depthwise(_pad(y, mirrored, padding), ops.flip(kernel, axes))
@@ -39,6 +41,7 @@ def linear_mix_conv(x, depthwise_kernel, pointwise_kernel, padding="same"):
     Returns:
         [b, *n, c].
     """
+    x, pointwise_kernel = _tensors(x, pointwise_kernel)
     return depthwise_conv(x, depthwise_kernel, padding) + ops.matmul(x, pointwise_kernel)
 
 
@@ -56,6 +59,7 @@ def explicit_diffusion(x, kernel, step_size, padding="same"):
     Returns:
         [b, *n, c].
     """
+    x, kernel = _tensors(x, kernel)
     y, kernel = _wide(x), _wide(kernel)
     y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
     return ops.saturate_cast(y, x.dtype)
@@ -74,6 +78,8 @@ def implicit_diffusion(x, kernel, step_size):
     Returns:
         [b, *n, c].
     """
+    x, kernel = _tensors(x, kernel)
+    checks.static_size("implicit_diffusion", "the sizes of the image", x.shape[1:-1])
     power = _power(stencil_spectrum(kernel, x.shape[1:-1]))
     return _filter(x, 1 / (1 + step_size * power))
 
@@ -88,9 +94,11 @@ def circulant_conv(x, kernel):
     Returns:
         [b, *n, c].
     """
+    x, kernel = _tensors(x, kernel)
+    checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
     matrices = dft_matrices(x.shape[1:])
     y = transform(_wide(x)[..., None], matrices)  # [b, 2, *n, c // 2 + 1, 1]
-    re, im = _circulant_spectrum(kernel, x.shape[1:])
+    re, im = (part[..., None] for part in circulant_spectrum(kernel, x.shape[1:-1]))
     y = ops.stack([re * y[:, 0] - im * y[:, 1], re * y[:, 1] + im * y[:, 0]], axis=1)
     return ops.saturate_cast(inverse(y, matrices)[..., 0], x.dtype)
 
@@ -106,8 +114,10 @@ def circulant_diffusion(x, kernel, step_size):
     Returns:
         [b, *n, c].
     """
-    power = _power(_circulant_spectrum(kernel, x.shape[1:]))
-    return _filter(x[..., None], 1 - step_size * power)[..., 0]
+    x, kernel = _tensors(x, kernel)
+    checks.static_size("circulant_diffusion", "the sizes of the image", x.shape[1:])
+    power = _power(circulant_spectrum(kernel, x.shape[1:-1]))
+    return _filter(x[..., None], 1 - step_size * power[..., None])[..., 0]
 
 
 def stencil_spectrum(kernel, spatial_shape):
@@ -121,12 +131,24 @@ def stencil_spectrum(kernel, spatial_shape):
         (real, imaginary), each [*n[:-1], n[-1] // 2 + 1, c] as in `numpy.fft.rfftn`: K is real, so
         that the other frequencies of the last axis follow.
     """
+    (kernel,) = _tensors(kernel)
     return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
 
 
-def _circulant_spectrum(kernel, shape):
-    """`stencil_spectrum` of `K_circ`: the channels are one more periodic axis, centered at 0."""
-    return _spectrum(kernel[..., None], shape, [*(k // 2 for k in kernel.shape[:-1]), 0])
+def circulant_spectrum(kernel, spatial_shape):
+    """Eigenvalues of `K_circ` of eq. 12, where the channels are one more periodic axis.
+
+    Args:
+        kernel: [*k, c].
+        spatial_shape: sizes of the image, `n`.
+
+    Returns:
+        (real, imaginary), each [*n, c // 2 + 1] as in `numpy.fft.rfftn`.
+    """
+    (kernel,) = _tensors(kernel)
+    shape, centers = (*spatial_shape, kernel.shape[-1]), [*(k // 2 for k in kernel.shape[:-1]), 0]
+    re, im = _spectrum(kernel[..., None], shape, centers)
+    return re[..., 0], im[..., 0]
 
 
 def _spectrum(kernel, shape, centers):
@@ -143,6 +165,10 @@ def _filter(x, response):
     """Multiply each frequency of `x` by the real `response`."""
     matrices = dft_matrices(x.shape[1:-1])
     return ops.saturate_cast(inverse(response * transform(_wide(x), matrices), matrices), x.dtype)
+
+
+def _tensors(*arrays):
+    return [ops.convert_to_tensor(array) for array in arrays]
 
 
 def _wide(x):
@@ -167,6 +193,7 @@ def _pad(x, reach, padding):
 
 def _wrap(x, axis, before, after):
     """Entries -before..n+after of the periodic axis, as slices of its copies."""
+    checks.static_size("depthwise_conv", "the sizes of a periodic image", (x.shape[axis],))
     n = x.shape[axis]
     pieces = []
     for start in range(-math.ceil(before / n) * n, n + after, n):

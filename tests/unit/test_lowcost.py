@@ -1,0 +1,282 @@
+"""Layers and networks of the low-cost parameterizations: shapes, configs, errors, hard values."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+
+FAMILIES = ["StencilConv", "LinearMix", "ExplicitDiffusion", "ImplicitDiffusion"]
+FAMILIES += ["CirculantDiffusion"]
+DIFFUSIONS = FAMILIES[2:]
+NETWORKS = ["resnet", "mobilenet", "linear_mix", "explicit_rd", "implicit_rd", "circulant_rd"]
+# trainable parameters at 10 and 100 classes
+COUPLED = {"a": (1555274, 1578404), "b": (3494122, 3528772), "c": (6278730, 6324900)}
+MIXED = {"a": (195146, 218276), "b": (421738, 456388), "c": (742730, 788900)}
+SEPARATE = {"a": (101066, 124196), "b": (216106, 250756), "c": (377290, 423460)}
+
+families = pytest.mark.parametrize("family", FAMILIES)
+ranks = pytest.mark.parametrize("rank", [1, 2, 3])
+
+
+def random(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+
+
+def numpy(x):
+    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))
+
+
+def layer_of(family, rank, *args, **kwargs):
+    return getattr(ksn.layers, f"{family}{rank}D")(*args, **kwargs)
+
+
+@families
+@ranks
+def test_the_image_keeps_its_shape_and_weights_have_the_documented_ones(family, rank):
+    layer = layer_of(family, rank, kernel_size=(3, 2, 4)[:rank])
+    shape = (2, *(6, 5, 4)[:rank], 3)
+    assert tuple(layer(random(*shape)).shape) == shape
+    assert layer.compute_output_shape(shape) == shape
+    name = "depthwise_kernel" if family == "LinearMix" else "kernel"
+    found = {weight.name: tuple(weight.shape) for weight in layer.weights}
+    expected = {name: (*(3, 2, 4)[:rank], 3)}
+    if family == "LinearMix":
+        expected["pointwise_kernel"] = (3, 3)
+    assert found == expected
+
+
+@families
+def test_a_config_survives_the_round_trip(family):
+    initializer = "depthwise_initializer" if family == "LinearMix" else "kernel_initializer"
+    regularizer = initializer.replace("initializer", "regularizer")
+    constraint = initializer.replace("initializer", "constraint")
+    options = {
+        "kernel_size": (3, 5),
+        initializer: keras.initializers.RandomNormal(0.1, seed=1),
+        regularizer: "l2",
+        constraint: "max_norm",
+        "name": "mine",
+    }
+    if family in DIFFUSIONS:
+        options["step_size"] = 0.3
+    if family not in DIFFUSIONS[1:]:
+        options["padding"] = "periodic"
+    layer = layer_of(family, 2, **options)
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert again.get_config() == layer.get_config()
+    layer.build((1, 6, 6, 2))
+    again.build((1, 6, 6, 2))
+    assert np.array_equal(layer.get_weights()[0], again.get_weights()[0])  # the seed came along
+    for name in ("kernel_size", "step_size", "padding", "name"):
+        assert getattr(again, name, None) == options.get(name, getattr(layer, name, None))
+
+
+@families
+def test_a_saved_layer_computes_the_same(family, tmp_path):
+    x = random(2, 5, 5, 3)
+    model = keras.Sequential([keras.Input((5, 5, 3)), layer_of(family, 2, 3)])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(numpy(model(x)), numpy(again(x)))
+
+
+@families
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_half_precision_agrees_with_single(family, dtype):
+    wide = layer_of(family, 2, 3, dtype="float32")
+    half = layer_of(family, 2, 3, dtype=dtype)
+    x = random(2, 8, 8, 4)
+    wide.build(x.shape)
+    half.build(x.shape)
+    half.set_weights(wide.get_weights())
+    y = half(keras.ops.cast(x, half.compute_dtype))
+    assert keras.backend.standardize_dtype(y.dtype) == half.compute_dtype
+    expected = numpy(wide(x))
+    tolerance = 4e-3 if "bfloat16" not in dtype else 3e-2
+    assert np.abs(numpy(y) - expected).max() < tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("family", DIFFUSIONS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_step_of_diffusion_in_half_precision_stays_finite_near_its_limits(family, dtype):
+    layer = layer_of(family, 2, 3, dtype=dtype, kernel_initializer="ones")
+    y = numpy(layer(keras.ops.cast(6e4 * np.ones((1, 6, 6, 4), "float32"), dtype)))
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e4, 1e12])
+def test_the_implicit_step_and_its_gradients_are_finite_for_any_stencil(scale):
+    from tests.parity.probe import Probe
+
+    layer = ksn.layers.ImplicitDiffusion2D(3, 0.5)
+    layer.build((1, 6, 6, 2))
+    layer.kernel.assign(scale * random(3, 3, 2))
+    probe = Probe(layer, 1e4 * random(1, 6, 6, 2), random(1, 6, 6, 2))
+    probe.compile(keras.optimizers.SGD(1.0), loss=lambda _, y: y, run_eagerly=True)
+    probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
+    assert all(np.isfinite(numpy(v)).all() for v in probe.trainable_variables)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (2, 4), (1, 1)])
+def test_a_stencil_is_placed_as_keras_places_it(size):
+    x = random(2, 6, 7, 3)
+    mine = ksn.layers.StencilConv2D(size)
+    keras_layer = keras.layers.DepthwiseConv2D(size, padding="same", use_bias=False)
+    mine.build(x.shape)
+    keras_layer.build(x.shape)
+    keras_layer.set_weights([numpy(mine.kernel)[..., None]])
+    assert np.allclose(numpy(mine(x)), numpy(keras_layer(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_both_forms_of_a_depthwise_convolution_agree(rank):
+    from keras_structnets.ops.fast_paths import native_depthwise, shifted_depthwise
+
+    x = keras.ops.convert_to_tensor(random(2, *(9, 8)[:rank], 3))
+    kernel = keras.ops.convert_to_tensor(random(*(4, 3)[:rank], 3))
+    native, shifted = numpy(native_depthwise(x, kernel)), numpy(shifted_depthwise(x, kernel))
+    assert native.shape == shifted.shape
+    assert np.allclose(native, shifted, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["StencilConv", "LinearMix", "ExplicitDiffusion"])
+@ranks
+def test_images_of_unknown_size_are_fine_where_nothing_wraps(family, rank):
+    inputs = keras.Input((*(None,) * rank, 3))
+    layer = layer_of(family, rank, 3)
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, *(None,) * rank, 3)
+    x = random(2, *(5, 4, 3)[:rank], 3)
+    assert np.allclose(model.predict(x, verbose=0), numpy(layer(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", DIFFUSIONS)
+@pytest.mark.parametrize("step_size", [0, -1.0, float("inf"), float("nan"), "small"])
+def test_a_bad_step_size_is_named(family, step_size):
+    with pytest.raises(ValueError, match=f"{family}2D: `step_size` .*above 0.* Use"):
+        layer_of(family, 2, 3, step_size=step_size)
+
+
+@families
+@ranks
+@pytest.mark.parametrize("size", [0, -1, 2.5, (3, 3, 3, 3), (0, 3)])
+def test_a_bad_kernel_size_is_named(family, rank, size):
+    with pytest.raises(ValueError, match=f"{family}{rank}D: `kernel_size` .* Use"):
+        layer_of(family, rank, size)
+
+
+@pytest.mark.parametrize("family", ["StencilConv", "LinearMix", "ExplicitDiffusion"])
+def test_a_bad_padding_is_named(family):
+    with pytest.raises(ValueError, match="unknown `padding` 'periodical'. Did you mean 'periodic'"):
+        layer_of(family, 2, padding="periodical")
+    with pytest.raises(ValueError, match="unknown `padding` 'valid'"):
+        ksn.ops.depthwise_conv(random(1, 4, 4, 1), random(3, 3, 1), "valid")
+
+
+@families
+def test_channels_first_is_refused_with_a_remedy(family):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels_last data only.*moveaxis"):
+            layer_of(family, 2)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@families
+def test_an_input_of_another_rank_is_refused(family):
+    with pytest.raises(ValueError, match="must have 4 axes"):
+        layer_of(family, 2)(random(2, 5, 3))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_periodic_image_of_unknown_size_is_refused(family):
+    options = {} if family in DIFFUSIONS[1:] else {"padding": "periodic"}
+    with pytest.raises(ValueError, match=r"periodic image must be known.*keras\.Input"):
+        layer_of(family, 2, **options)(keras.Input((None, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "op", [lambda x, k: ksn.ops.implicit_diffusion(x, k, 1.0), ksn.ops.circulant_conv]
+)
+def test_an_op_says_when_it_needs_the_size_of_a_keras_tensor(op):
+    kernel = random(3, 3, 2)
+    x = keras.Input((6, 5, 2))
+    assert keras.Model(x, op(x, kernel)).predict(random(3, 6, 5, 2), verbose=0).shape == (
+        3,
+        6,
+        5,
+        2,
+    )
+    with pytest.raises(ValueError, match="the sizes of the image must be known"):
+        op(keras.Input((None, 5, 2)), kernel)
+
+
+def test_a_stable_circulant_step_contracts_whatever_the_optimizer_does():
+    step = ksn.layers.CirculantDiffusion2D(
+        3, 0.5, kernel_constraint=ksn.layers.StableCirculant(0.5, (6, 5))
+    )
+    model = keras.Sequential([keras.Input((6, 5, 4)), step])
+    model.compile(keras.optimizers.Adam(1.0), "mse")
+    x = random(8, 6, 5, 4)
+    model.fit(x, -3 * x, verbose=0)
+    y = model.predict(x, verbose=0)
+    assert np.linalg.norm(y) <= np.linalg.norm(x) * (1 + 1e-6)
+    re, im = (numpy(part) for part in ksn.ops.circulant_spectrum(step.kernel, (6, 5)))
+    assert 0.5 * np.max(re**2 + im**2) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("letter", ["a", "b", "c"])
+def test_trainable_parameters_are_those_of_the_paper(network, letter):
+    sizes = {"resnet": COUPLED, "linear_mix": MIXED}.get(network, SEPARATE)
+    model = ksn.zoo.build(f"{network}_{letter}")
+    assert trainable(model) == sizes[letter][0]
+    features = model.layers[-2].input.shape[-1]
+    assert trainable(model) + 90 * (features + 1) == sizes[letter][1]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_trains_compiled_without_warnings_and_reloads(network, tmp_path):
+    sizes = {"widths": (4, 8, 16), "n_steps": 1}
+    model = ksn.zoo.build(f"{network}_a", input_shape=(8, 8, 1), num_classes=3, **sizes)
+    x, labels = 255 * np.abs(random(6, 8, 8, 1)), np.arange(6) % 3
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module="keras_structnets")
+        model.compile("adam", "sparse_categorical_crossentropy")
+        history = model.fit(x, labels, batch_size=3, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert np.allclose(model.predict(x, verbose=0), again.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (1, 1, 3), (5, 7, 2)])
+def test_four_blocks_fit_into_a_small_image(shape):
+    sizes = {"widths": (2, 4, 8, 16), "n_steps": 1}
+    model = ksn.zoo.build("implicit_rd_c", input_shape=shape, include_top=False, **sizes)
+    assert model.output_shape == (None, 1, 1, 32)
+    assert np.isfinite(numpy(model(random(2, *shape)))).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"n_steps": 0}, "`n_steps` must be an integer of at least 1"),
+        ({"widths": ()}, "`widths` must be a sequence"),
+        ({"widths": (8, 12)}, "twice the one before"),
+        ({"widths": (0, 0)}, "`widths` must be"),
+        ({"step_size": -1}, "`step_size` must be a finite number above 0"),
+        ({"kernel_size": 0}, "`kernel_size` must be"),
+    ],
+)
+def test_bad_sizes_of_a_network_are_named(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        ksn.zoo.build("explicit_rd_a", **sizes)
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
