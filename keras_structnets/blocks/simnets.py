@@ -1,0 +1,83 @@
+"""Parts of SimNets: whitened similarity and the classifier."""
+
+from keras import initializers, layers
+
+from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D
+
+
+def whitened_similarity(
+    x,
+    filters,
+    kernel_size,
+    *,
+    templates=None,
+    strides=1,
+    padding="same",
+    p=2.0,
+    trainable_p=False,
+    normalize=True,
+    scale=8.0,
+    noise=0.0,
+    name="similarity",
+):
+    """Convolution, then 1x1 similarity: `-sum_t u_lt |(w_t * x)_t - z_lt|^p` (Deep SimNets, 4.2).
+
+    The convolution whitens the patches. `normalize` puts a batch normalization without parameters of
+    its own between the two, so that random filters start as pre-trained ones do, with outputs of
+    mean 0 and variance 1; it can be folded into the convolution.
+
+    Shapes: [b, h, w, c] -> [b, h', w', templates].
+
+    Args:
+        x: feature maps.
+        filters: channels d of the convolution.
+        kernel_size: of the convolution.
+        templates: channels n of the similarity; `filters` if None.
+        strides, padding: of the convolution.
+        p, trainable_p: the order, and whether it is learned.
+        normalize: whether to normalize between the two.
+        scale: initial weights are scale / filters, so that similarities do not grow with the
+            dimension; None starts them at 1.
+        noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
+        name: prefix of the layers' names.
+    """
+    if noise:
+        x = layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
+    x = layers.Conv2D(filters, kernel_size, strides, padding, name=f"{name}_whitening")(x)
+    if normalize:
+        x = normalization(f"{name}_normalization")(x)
+    return Similarity2D(
+        filters if templates is None else templates,
+        p=p,
+        trainable_p=trainable_p,
+        templates_initializer=initializers.RandomNormal(stddev=1.0 if normalize else 0.05),
+        weights_initializer=initializers.Constant(1.0 if scale is None else scale / filters),
+        name=name,
+    )(x)
+
+
+def mex_classifier(features, num_classes, *, offset_stddev=4.0, pool_beta=0.1):
+    """Classification MEX at each position, then global MEX pooling (Deep SimNets, 4.1 and 4.3).
+
+    `MEX_beta2 over positions of MEX_beta1 over channels of (x_l + b_rl)`; both betas are learned.
+    The gradient into the network vanishes while the offsets of all classes are equal, so they start
+    far apart; the pooling starts near the mean, so that every position learns.
+
+    Shapes: [b, h, w, n] -> [b, num_classes].
+    """
+    offsets = initializers.RandomNormal(stddev=offset_stddev)
+    scores = MEX(num_classes, offsets_initializer=offsets, name="classification")(features)
+    return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores)
+
+
+def normalization(name=None):
+    """Batch normalization without parameters of its own, which a convolution before it can absorb."""
+    return layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=name)
+
+
+def mlp_conv(x, widths, kernel_size, name):
+    """Convolution and 1x1 convolutions, each with ReLU (Network in Network, section 3.2)."""
+    for i, width in enumerate(widths):
+        size = kernel_size if i == 0 else 1
+        x = layers.Conv2D(width, size, padding="same", activation="relu", name=f"{name}_{i}")(x)
+    return x

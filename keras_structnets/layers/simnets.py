@@ -68,6 +68,7 @@ class _SimilarityBase(keras.layers.Layer):
             shape=shape,
             initializer=self.templates_initializer,
             regularizer=self.templates_regularizer,
+            autocast=False,
         )
         self.similarity_weights = None
         if self.use_weights:
@@ -76,6 +77,7 @@ class _SimilarityBase(keras.layers.Layer):
                 shape=shape,
                 initializer=self.weights_initializer,
                 regularizer=self.weights_regularizer,
+                autocast=False,
                 constraint=constraints.NonNeg(),
             )
 
@@ -131,6 +133,7 @@ class _LpSimilarity(_SimilarityBase):
                 initializer=initializers.Constant(self.initial_p),
                 constraint=AtLeast(0.1),
                 dtype="float32",
+                autocast=False,
             )
 
     def call(self, x):
@@ -344,6 +347,7 @@ class _Beta(keras.layers.Layer):
                 shape=(),
                 initializer=initializers.Constant(self.initial_beta),
                 dtype="float32",
+                autocast=False,
             )
 
     def get_config(self):
@@ -405,6 +409,7 @@ class MEX(_Beta):
                 shape=(input_shape[-1], self.units),
                 initializer=self.offsets_initializer,
                 regularizer=self.offsets_regularizer,
+                autocast=False,
             )
         super().build(input_shape)
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.ops.patches import window_output_size, windows
+from keras_structnets.ops.patches import same_padding, window_output_size, windows
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
@@ -97,12 +97,12 @@ def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
     checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
     if _is_static(beta) and beta == float("inf"):
         return ops.max_pool(x, pool_size, strides, padding)
-    if _is_static(beta) and beta == 0:
-        return ops.average_pool(x, pool_size, strides, padding)
-    x, dtype = _float32(x)
     mass = None
     if padding == "same":
-        mass = _mass_inside(x.shape[1:-1], pool_size, strides)
+        mass = ops.convert_to_tensor(_mass_inside(x.shape[1:-1], pool_size, strides))
+    x, dtype = _float32(x)
+    if _is_static(beta) and beta == 0:
+        return ops.saturate_cast(_average_pool(x, pool_size, strides, mass), dtype)
     entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
     return ops.saturate_cast(_log_mean_exp(mass, _is_static(beta))(entries, _finite(beta)), dtype)
 
@@ -256,12 +256,13 @@ def _expansion(c, beta, mass):
     if mass is None:
         high, low = ops.max(c, axis=0), ops.min(c, axis=0)
     else:  # terms without mass take a value of the others
-        inside = ops.convert_to_tensor(mass > 0)
+        inside = mass > 0
         high = ops.max(ops.where(inside, c, -_FLOAT32_MAX), axis=0)
         low = ops.min(ops.where(inside, c, _FLOAT32_MAX), axis=0)
         c = ops.where(inside, c, high[None])
     small = ops.abs(beta) * (high - low) <= 1.0
-    return c, small, ops.where(small, _mean(c, mass), ops.where(beta > 0, high, low))
+    mean = ops.minimum(ops.maximum(_mean(c, mass), low), high)  # rounding may put it outside
+    return c, small, ops.where(small, mean, ops.where(beta > 0, high, low))
 
 
 def _exp_rest(t):
@@ -285,7 +286,17 @@ def _mean(terms, mass):
 
 
 def _mass(c, mass):
-    return 1.0 / c.shape[0] if mass is None else ops.convert_to_tensor(mass)
+    return 1.0 / c.shape[0] if mass is None else mass
+
+
+def _average_pool(x, pool_size, strides, mass):
+    """Mean over windows; `ops.average_pool` pads 'same' in another way on PyTorch (Keras 3.15)."""
+    if mass is None:
+        return ops.average_pool(x, pool_size, strides, "valid")
+    sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
+    x = ops.pad(x, [(0, 0), *(same_padding(n, k, s) for n, k, s in sizes), (0, 0)])
+    share = ops.max(mass, axis=0)  # 1 / entries inside the image
+    return ops.average_pool(x, pool_size, strides, "valid") * (share * mass.shape[0])
 
 
 def _mass_inside(spatial, pool_size, strides):
@@ -294,7 +305,7 @@ def _mass_inside(spatial, pool_size, strides):
     inside = np.ones((1,), "float32")
     for axis, (n, k, s) in enumerate(zip(spatial, pool_size, strides, strict=True)):
         out = window_output_size(n, k, s, "same")
-        before = max((out - 1) * s + k - n, 0) // 2
+        before, _ = same_padding(n, k, s)
         position = np.arange(k)[:, None] + np.arange(out)[None] * s - before  # [k, out]
         valid = ((position >= 0) & (position < n)).astype("float32")
         shape = [1] * rank

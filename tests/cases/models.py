@@ -47,3 +47,19 @@ def randomize(model):
         if any(word in weight.name for word in ("variance", "weights", "gamma", "beta")):
             value = 1 + 0.1 * rng.uniform(0, 1, tuple(weight.shape))
         weight.assign(value.astype("float32"))
+
+
+BASELINES = [
+    "shufflenet_v2_x0_5",
+    "mobilenet_v3_small",
+    "mobilenet_v2",
+    "regnet_y_400mf",
+    "regnet_y_800mf",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "resnet18",
+    "resnet34",
+    "convnext_tiny",
+    "convnext_small",
+]

@@ -102,6 +102,7 @@ def _pooling(rank):
         (3, 2, "same", 0.7),
         (2, 1, "same", -5.0),
         (2, 2, "valid", 0.0),
+        (3, 2, "same", 0.0),
         (3, 2, "same", INF),
         (2, 1, "same", -INF),
     ]

@@ -1,0 +1,48 @@
+"""What holds for every layer of the catalogue."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+from tests.cases import catalogue
+
+FIRST = {case.layer: case for case in reversed(catalogue())}
+
+
+@pytest.mark.parametrize("case", FIRST.values(), ids=str)
+def test_a_configuration_makes_the_same_layer(case):
+    layer = getattr(ksn.layers, case.layer)(**case.config)
+    config = layer.get_config()
+    again = type(layer).from_config(config)
+    assert again.get_config() == config
+    for key, value in case.config.items():
+        given = tuple(value) if isinstance(value, (tuple, list)) else value
+        kept = tuple(config[key]) if isinstance(config[key], (tuple, list)) else config[key]
+        if isinstance(given, int) and isinstance(kept, tuple):
+            given = (given,) * len(kept)
+        assert kept == given, key
+
+
+@pytest.mark.parametrize("name", sorted(ksn.layers.__all__))
+def test_every_argument_of_a_layer_is_in_its_configuration(name):
+    layer = getattr(ksn.layers, name)
+    arguments = set(inspect.signature(layer.__init__).parameters) - {"self", "args", "kwargs"}
+    case = FIRST[name]
+    assert arguments <= set(layer(**case.config).get_config())
+
+
+@pytest.mark.parametrize("name", sorted(ksn.layers.__all__))
+def test_every_layer_is_registered_under_the_package_and_documented(name):
+    layer = getattr(ksn.layers, name)
+    assert keras.saving.get_registered_name(layer) == f"keras_structnets>{name}"
+    assert len(layer.__doc__) > 100
+
+
+@pytest.mark.parametrize("case", catalogue(), ids=str)
+def test_the_output_has_the_computed_shape(case):
+    layer = getattr(ksn.layers, case.layer)(**case.config)
+    y = keras.ops.convert_to_tensor(np.ones(case.input_shape, "float32"))
+    assert tuple(layer(y).shape) == tuple(layer.compute_output_shape(case.input_shape))

@@ -1,0 +1,178 @@
+"""Layers of Deep SimNets: hard values, precision, configuration and errors."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+from tests.parity.probe import gradients
+
+INF = float("inf")
+HUGE = np.array([[1e4, -1e4, 0.0, 1e4, 3.0]], "float32")
+
+
+def _numpy(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def _all_finite(layer, x):
+    return all(np.all(np.isfinite(value)) for value in gradients(layer, x).values())
+
+
+@pytest.mark.parametrize("beta", [-INF, -1e4, -1.0, -1e-30, 0.0, 1e-30, 1e-6, 1.0, 1e4, INF])
+@pytest.mark.parametrize("learned", [True, False])
+def test_mex_of_huge_inputs_and_offsets_is_finite_with_its_gradients(beta, learned):
+    layer = ksn.layers.MEX(3, beta=beta, trainable_beta=learned)
+    layer.build(HUGE.shape)
+    layer.offsets.assign(np.random.default_rng(0).choice([-1e4, 0.0, 1e4], (5, 3)))
+    assert _all_finite(layer, HUGE)
+
+
+@pytest.mark.parametrize("beta", [-INF, -1e4, 0.0, 1e4, INF])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_mex_pooling_of_huge_inputs_is_finite_with_its_gradients(beta, padding):
+    x = np.random.default_rng(0).choice([-1e4, 0.0, 1e4], (1, 5, 5, 2)).astype("float32")
+    assert _all_finite(ksn.layers.MEXPooling2D(3, 2, padding, beta=beta), x)
+    assert _all_finite(ksn.layers.GlobalMEXPooling2D(beta=beta), x)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("learned", [True, False])
+def test_similarity_of_x_equal_to_z_is_zero_with_finite_gradients(p, learned):
+    x = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
+    layer = ksn.layers.Similarity(3, p=p, trainable_p=learned)
+    layer.build(x.shape)
+    layer.templates.assign(x.T)
+    found = gradients(layer, x)
+    assert all(np.all(np.isfinite(value)) for value in found.values())
+    np.testing.assert_allclose(np.diagonal(_numpy(layer(x))), 0, atol=2e-6)
+
+
+@pytest.mark.parametrize("centre", [0.0, 1e4])
+@pytest.mark.parametrize("spread", [1.0, 1e4])
+def test_l2_similarity_of_inputs_of_1e4_is_within_1e_3_of_float64(centre, spread):
+    rng = np.random.default_rng(2)
+    x = (1e4 + spread * rng.normal(size=(50, 16))).astype("float32")
+    z = (centre + rng.normal(size=(16, 8))).astype("float32")
+    u = rng.uniform(0.5, 1, (16, 8)).astype("float32")
+    difference = x[:, :, None].astype("float64") - z[None]
+    expected = -(u[None] * difference**2).sum(axis=1)
+    error = np.abs(_numpy(ksn.ops.lp_similarity(x, z, u)) - expected) / np.abs(expected)
+    assert error.max() <= 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("layer", "config"),
+    [
+        ("Similarity", {"units": 3, "p": 2.0}),
+        ("Similarity", {"units": 3, "p": 1.5, "trainable_p": True}),
+        ("LinearSimilarity", {"units": 3}),
+        ("MEX", {"units": 3}),
+    ],
+)
+def test_half_precision_is_finite_and_keeps_its_dtype(policy, layer, config):
+    layer = getattr(ksn.layers, layer)(**config, dtype=policy)
+    x = np.random.default_rng(3).normal(size=(4, 300)).astype("float32") * 10
+    y = layer(x)
+    assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    assert np.all(np.isfinite(_numpy(keras.ops.cast(y, "float32"))))
+    assert _all_finite(layer, x)
+
+
+def test_half_precision_saturates_instead_of_overflowing():
+    layer = ksn.layers.Similarity(2, dtype="mixed_float16")
+    y = layer(np.full((1, 10), 6e3, "float32"))  # -3.6e8, beyond float16
+    np.testing.assert_array_equal(_numpy(keras.ops.cast(y, "float32")), -65504.0)
+
+
+def test_half_precision_pooling_is_finite():
+    x = np.random.default_rng(4).normal(size=(2, 6, 6, 3)).astype("float32") * 100
+    for layer in (ksn.layers.MEXPooling2D, ksn.layers.GlobalMEXPooling2D):
+        assert _all_finite(layer(dtype="mixed_float16"), x)
+
+
+def test_no_tensor_of_inputs_times_templates_is_made_by_the_loops():
+    """A [m, n_in, n_out] float32 tensor here would take 60 GB."""
+    x = np.zeros((5000, 300), "float32")
+    y = ksn.ops.lp_similarity(x[:, :2], np.zeros((2, 3), "float32"), p=1.5)
+    assert y.shape == (5000, 3)
+    for p in (2.0, 1.0):
+        y = ksn.ops.lp_similarity(x[:50], np.zeros((300, 20), "float32"), p=p)
+        assert y.shape == (50, 20)
+
+
+def test_an_unknown_batch_size_is_kept():
+    inputs = keras.Input((6, 6, 3))
+    x = ksn.layers.Similarity2D(20, p=1.5)(inputs)
+    x = ksn.layers.MEXPooling2D(2)(x)
+    outputs = ksn.layers.GlobalMEXPooling2D()(ksn.layers.MEX(20)(x))
+    model = keras.Model(inputs, outputs)
+    assert model.output_shape == (None, 20)
+    for count in (1, 3):
+        assert model.predict(np.zeros((count, 6, 6, 3)), verbose=0).shape == (count, 20)
+
+
+def test_weights_stay_nonnegative_and_p_positive_in_training():
+    layer = ksn.layers.Similarity(2, p=0.2, trainable_p=True, weights_initializer="zeros")
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(10.0), "mse")
+    model.fit(np.ones((8, 3)), np.full((8, 2), 5.0), verbose=0)
+    assert _numpy(layer.similarity_weights).min() >= 0
+    assert float(_numpy(layer.p)) >= 0.1
+
+
+def test_mex_without_offsets_gives_equal_units():
+    y = _numpy(ksn.layers.MEX(3, use_offsets=False)(np.arange(8.0).reshape(2, 4)))
+    np.testing.assert_array_equal(y, np.repeat(y[:, :1], 3, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("layer", "config", "words"),
+    [
+        ("Similarity", {"units": 0}, ["Similarity", "units", "0"]),
+        ("Similarity", {"units": 2, "p": -1.0}, ["p", "-1.0", "above 0"]),
+        ("Similarity", {"units": 2, "p": 0.0}, ["p", "0.0"]),
+        ("Similarity", {"units": 2, "p": float("nan")}, ["p", "nan"]),
+        ("Similarity2D", {"filters": 2.5}, ["filters", "2.5"]),
+        ("Similarity2D", {"filters": 2, "kernel_size": 0}, ["kernel_size", "0"]),
+        ("Similarity2D", {"filters": 2, "padding": "Same"}, ["padding", "Same", "Did you mean"]),
+        ("LinearSimilarity2D", {"filters": 2, "strides": (1, 2, 3)}, ["strides", "(1, 2, 3)"]),
+        ("MEX", {"units": -1}, ["MEX", "units", "-1"]),
+        ("MEX", {"units": 1, "beta": float("nan")}, ["beta", "nan"]),
+        ("MEX", {"units": 1, "beta": "big"}, ["beta", "big"]),
+        ("MEXPooling2D", {"pool_size": -2}, ["pool_size", "-2"]),
+        ("MEXPooling2D", {"padding": "full"}, ["padding", "full"]),
+    ],
+)
+def test_bad_values_are_named_at_construction(layer, config, words):
+    with pytest.raises(ValueError) as error:
+        getattr(ksn.layers, layer)(**config)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("layer", "config", "shape", "words"),
+    [
+        ("Similarity2D", {"filters": 2, "kernel_size": 5}, (1, 4, 4, 3), ["(5, 5)", "(4, 4)"]),
+        ("MEXPooling2D", {"pool_size": 5}, (1, 4, 4, 3), ["(5, 5)", "(4, 4)"]),
+        ("Similarity2D", {"filters": 2}, (1, 4, 4), ["4 axes", "(1, 4, 4)"]),
+        ("MEX", {"units": 2}, (1, None), ["last axis", "None"]),
+        ("GlobalMEXPooling2D", {}, (1, None, 4, 3), ["spatial", "None"]),
+    ],
+)
+def test_bad_shapes_are_named_at_build(layer, config, shape, words):
+    with pytest.raises(ValueError) as error:
+        getattr(ksn.layers, layer)(**config).build(shape)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_channels_first_is_refused_with_a_remedy():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        for name in ("Similarity2D", "MEXPooling2D"):
+            with pytest.raises(ValueError, match="moveaxis"):
+                getattr(ksn.layers, name)(2)
+    finally:
+        keras.config.set_image_data_format("channels_last")
