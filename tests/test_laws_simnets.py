@@ -78,7 +78,7 @@ def test_the_derivative_in_beta_is_half_the_variance_at_zero_and_continuous_ther
 
 
 def test_the_gradient_does_not_jump_where_the_formula_changes():
-    x = np.array([[0.0, 0.25, 1.0]], "float32")  # the range is 1: the formula changes at beta = 1
+    x = np.array([[0.0, 0.25, 1.0]], "float32")  # of range 1: the formula changes at beta = 1
     below, above = (
         gradients(ksn.layers.MEX(1, beta=beta, use_offsets=False), x)
         for beta in (0.999999, 1.000001)

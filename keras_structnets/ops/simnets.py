@@ -8,6 +8,7 @@ from keras_structnets import checks
 from keras_structnets.ops.patches import same_padding, window_output_size, windows
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
+_SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
 _UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
 
 
@@ -164,8 +165,8 @@ def _lp_columns(p):
 
 
 # MEX. `c` [n, ...] holds the terms along its first axis; `mass` [n, ...] what share each has in the
-# mean, or None for equal shares. Where |beta| (max c - min c) <= 1 the exponential is summed as a
-# series about the mean, which needs no division by beta; elsewhere as a log-sum about the extreme.
+# mean, or None for equal shares. Where |beta| (max c - min c) is at most _SMALL the terms are expanded
+# about their mean, which stays accurate down to beta = 0; elsewhere about their extreme.
 
 
 def _log_mean_exp(mass, beta_is_static):
@@ -218,20 +219,13 @@ def _mex_columns(beta_is_static):
 def _value(c, beta, mass):
     """MEX of the terms, the point r that it was expanded about, and log mean exp(beta (c - r))."""
     c, small, r = _expansion(c, beta, mass)
-    distance = c - r[None]
-    t = beta * distance
-    term = ops.where(small[None], distance * distance * _exp_rest(t), ops.exp(t))
-    mean = _mean(term, mass)
-    square = beta * (beta * mean)
+    t = beta * (c - r[None])
+    mean = _mean(ops.where(small[None], ops.expm1(t), ops.exp(t)), mass)
     log_mean = ops.where(
-        small, ops.log1p(ops.where(small, square, 0.0)), ops.log(ops.where(small, 1.0, mean))
+        small, ops.log1p(ops.where(small, mean, 0.0)), ops.log(ops.where(small, 1.0, mean))
     )
-    rise = ops.where(
-        small,
-        beta * mean * _log1p_ratio(ops.where(small, square, 0.0)),
-        log_mean / ops.where(small, 1.0, beta),
-    )
-    return r + rise, r, log_mean
+    zero = ops.abs(beta) < 1e-30  # there log_mean is 0
+    return r + log_mean / ops.where(zero, 1.0, beta), r, log_mean
 
 
 def _slope(c, beta, mass):
@@ -260,17 +254,16 @@ def _expansion(c, beta, mass):
         high = ops.max(ops.where(inside, c, -_FLOAT32_MAX), axis=0)
         low = ops.min(ops.where(inside, c, _FLOAT32_MAX), axis=0)
         c = ops.where(inside, c, high[None])
-    small = ops.abs(beta) * (high - low) <= 1.0
+    small = ops.abs(beta) * (high - low) <= _SMALL
     mean = ops.minimum(ops.maximum(_mean(c, mass), low), high)  # rounding may put it outside
     return c, small, ops.where(small, mean, ops.where(beta > 0, high, low))
 
 
 def _exp_rest(t):
-    """(exp(t) - 1 - t) / t^2 for |t| <= 1, by its series; bounded elsewhere."""
-    t = ops.clip(t, -1.0, 1.0)
+    """(exp(t) - 1 - t) / t^2 for |t| <= _SMALL, by its series."""
     rest = 1.0
-    for k in range(12, 2, -1):
-        rest = 1.0 + rest * t * (1.0 / k)
+    for k in range(10, 2, -1):
+        rest = 1.0 + t * rest * (1.0 / k)
     return 0.5 * rest
 
 

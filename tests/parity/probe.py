@@ -41,21 +41,10 @@ def run(case):
     layer = build(case)
     x = case.values("x", case.input_shape)
     cotangent = case.values("cotangent", layer.compute_output_shape(case.input_shape))
-    probe = Probe(layer, x, cotangent)
-    eager = keras.backend.backend() != "jax"  # where compiling is slower than running
-    probe.compile(keras.optimizers.SGD(RATE), loss=lambda _, y: y, run_eagerly=eager)
-    before = _values(probe)
-    probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
-    after = _values(probe)
-    result = {"y": np.array(keras.ops.convert_to_numpy(probe.y)), "cotangent": cotangent}
-    for name, value in before.items():
-        result[f"value/{name}"] = value
-        result[f"grad/{name}"] = (value.astype("float64") - after[name]) / RATE
-    return result
-
-
-def _values(probe):
-    return {w.name: np.array(keras.ops.convert_to_numpy(w)) for w in probe.trainable_variables}
+    y, before, slopes = _step(layer, x, cotangent, RATE)
+    result = {"y": y, "cotangent": cotangent}
+    result |= {f"value/{name}": value for name, value in before.items()}
+    return result | {f"grad/{name}": slope for name, slope in slopes.items()}
 
 
 def gradients(layer, x):
@@ -64,15 +53,26 @@ def gradients(layer, x):
         layer.build(x.shape)
     for weight in layer.weights:
         weight.constraint = None
-    probe = Probe(layer, x, np.ones(layer.compute_output_shape(x.shape), "float32"))
-    probe.compile(keras.optimizers.SGD(1.0), loss=lambda _, y: y, run_eagerly=True)
-    before = _values(probe)
-    probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
-    after = _values(probe)
+    cotangent = np.ones(layer.compute_output_shape(x.shape), "float32")
+    _, before, slopes = _step(layer, x, cotangent, 1.0)
     for weight in layer.trainable_weights:
         weight.assign(before[weight.name])
-    # an infinite weight that did not move has gradient 0
-    return {
-        name: np.where(value == after[name], 0.0, np.float64(value) - after[name])
-        for name, value in before.items()
-    }
+    return slopes
+
+
+def _step(layer, x, cotangent, rate):
+    """The output, the values before one step of SGD, and the gradients that the step shows."""
+    probe = Probe(layer, x, cotangent)
+    eager = keras.backend.backend() != "jax"  # where compiling is slower than running
+    probe.compile(keras.optimizers.SGD(rate), loss=lambda _, y: y, run_eagerly=eager)
+    before = _values(probe)
+    probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
+    slopes = {}
+    for name, after in _values(probe).items():
+        moved = np.where(before[name] == after, 0.0, before[name].astype("float64") - after)
+        slopes[name] = moved / rate  # an infinite weight that did not move has slope 0
+    return np.array(keras.ops.convert_to_numpy(probe.y)), before, slopes
+
+
+def _values(probe):
+    return {w.name: np.array(keras.ops.convert_to_numpy(w)) for w in probe.trainable_variables}

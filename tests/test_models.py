@@ -1,0 +1,84 @@
+"""Every model of ours has the paper's size and trains as Keras compiles it by default."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+from tests.cases.models import OURS, images
+
+# Trainable parameters at 10 and 100 classes.
+PARAMETERS = {
+    "g_conv_net": (1_431_118, 1_460_368),
+    "resnet_a": (1_555_274, 1_578_404),
+    "resnet_b": (3_494_122, 3_528_772),
+    "resnet_c": (6_278_730, 6_324_900),
+    **{
+        f"{family}_{size}": counts
+        for family in ("mobilenet", "explicit_rd", "implicit_rd", "circulant_rd")
+        for size, counts in {
+            "a": (101_066, 124_196),
+            "b": (216_106, 250_756),
+            "c": (377_290, 423_460),
+        }.items()
+    },
+    "linear_mix_a": (195_146, 218_276),
+    "linear_mix_b": (421_738, 456_388),
+    "linear_mix_c": (742_730, 788_900),
+    "simnet_2layer": (64_578, 70_338),
+    "caffe_convnet": (145_578, 151_428),
+    "simnet_3layer": (1_491_458, 1_508_738),
+    "simnet_3layer_compact": (4_882, 5_782),
+    "nin_compact": (4_840, 5_830),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_trainable_parameters_are_the_papers(name):
+    counts = [
+        sum(int(np.prod(w.shape)) for w in ksn.zoo.build(name, num_classes=n).trainable_weights)
+        for n in (10, 100)
+    ]
+    keras.utils.clear_session()
+    assert tuple(counts) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_printed_size_is_the_size_rounded(name):
+    for classes, printed in ksn.zoo.info(name).printed.items():
+        number, unit = float(printed[:-1]), {"K": 1e3, "M": 1e6}[printed[-1]]
+        digits = len(printed[:-1].partition(".")[2])
+        if classes in (10, 100):
+            count = PARAMETERS[name][0 if classes == 10 else 1] / unit
+            tolerance = 0.5 * 10**-digits
+            # the low-cost paper cuts 1.555M to 1.5M and 250.756K to 250K
+            assert -tolerance <= number - count <= tolerance or 0 <= count - number < 10**-digits
+
+
+def test_g_conv_net_at_200_classes_has_the_papers_size():
+    model = ksn.zoo.build("g_conv_net", num_classes=200)
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == 1_492_868
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_it_trains_compiled_without_a_warning_from_us(name):
+    model = ksn.zoo.build(name, input_shape=(16, 16, 3))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = images((16, 16, 3), 4), np.arange(4) % 3
+    before = [np.array(keras.ops.convert_to_numpy(w)) for w in model.trainable_weights]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = model.fit(x, y, batch_size=4, verbose=0)
+    ours = [w for w in caught if "keras_structnets" in w.filename]
+    assert not ours, ours[0]
+    assert np.isfinite(history.history["loss"][0])
+    after = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
+    still = [
+        w.path
+        for w, a, b in zip(model.trainable_weights, before, after, strict=True)
+        if np.all(a == b)
+    ]
+    keras.utils.clear_session()
+    assert not still, f"{still} did not move"
