@@ -130,11 +130,8 @@ class _GConv(keras.layers.Layer):
             self.padding,
             self.dilation_rate,
             self.rank,
+            self.bias,
         )
-        if self.use_bias:
-            kept = len(y.shape) - self.rank - 2 - len(self.structure)
-            shape = (self.channels, *(1,) * kept, *self.structure)
-            y = y + keras.ops.reshape(self.bias, shape)
         return self.activation(y)
 
     def compute_output_shape(self, input_shape):

@@ -8,8 +8,10 @@ from keras import ops
 from keras_structnets import checks
 
 
-def generalized_conv(x, kernel, contract=None, strides=1, padding="valid", dilation_rate=1, rank=2):
-    """Generalized convolution: `V = sum_i U_i (x) W_i` (GConvNets, eq. 3-4).
+def generalized_conv(
+    x, kernel, contract=None, strides=1, padding="valid", dilation_rate=1, rank=2, bias=None
+):
+    """Generalized convolution: `V = sum_i U_i (x) W_i + b` (GConvNets, eq. 3-4, with a bias).
 
     `i` runs over the kernel's positions and the input channels. Each neuron `W_i` contracts the
     trailing axes of its input with its own leading axes, nearest first:
@@ -31,10 +33,12 @@ def generalized_conv(x, kernel, contract=None, strides=1, padding="valid", dilat
         padding: "valid" or "same".
         dilation_rate: an integer, or one for each spatial axis.
         rank: number of spatial axes, 1, 2 or 3.
+        bias: [channels, *structure], which the kept axes share, or None.
 
     Raises:
         ValueError: if `contract` exceeds the axes of the input structure, if the kernel does not
-            match the input or is larger than the image, or for an unknown padding.
+            match the input or is larger than the image, if the bias does not match the kernel,
+            or for an unknown padding.
 
     Example:
 
@@ -58,7 +62,10 @@ def generalized_conv(x, kernel, contract=None, strides=1, padding="valid", dilat
         "channels_last",
         dilation_rate,
     )
-    return _unfold_output(y, kept, tuple(kernel.shape)[rank + 1 + len(contracted) :], rank)
+    outputs = tuple(kernel.shape)[rank + 1 + len(contracted) :]
+    if bias is not None:  # before unfolding: a broadcast over many axes is slower
+        y = y + _fold_bias(bias, outputs)
+    return _unfold_output(y, kept, outputs, rank)
 
 
 def _fold_input(x, kept, contracted, rank):
@@ -119,6 +126,16 @@ def _checked_structure(x, kernel, contract, rank):
             "Transpose the kernel, or use another `contract` or `rank`."
         )
     return structure[:n_kept], structure[n_kept:]
+
+
+def _fold_bias(bias, outputs):
+    """[channels, *structure] -> [channels * prod(structure)]."""
+    if tuple(bias.shape) != outputs:
+        raise ValueError(
+            f"generalized_conv: `bias` has shape {tuple(bias.shape)}, but the kernel's outputs "
+            f"[channels, *structure] are {outputs}. Use a bias of that shape, or None."
+        )
+    return ops.reshape(bias, (math.prod(outputs),))
 
 
 def _check_kernel_fits(x, kernel, padding, dilation_rate, rank):

@@ -57,9 +57,13 @@ def test_op_takes_keras_tensors_and_says_when_it_needs_their_sizes():
 
 
 def test_an_empty_batch_gives_an_empty_result():
+    try:
+        keras.layers.Conv2D(2, 3)(np.zeros((0, 6, 6, 3), "float32"))
+    except Exception as error:  # TensorFlow, where an empty convolution has the input's shape
+        pytest.skip(f"Keras' own Conv2D refuses an empty batch here: {type(error).__name__}")
     layer = ksn.layers.GConv2D(2, (5,), 3, contract=1)
     layer.build(IMAGE)
-    assert layer(np.zeros((0, *IMAGE[1:]), "float32")).shape[0] == 0
+    assert tuple(layer(np.zeros((0, *IMAGE[1:]), "float32")).shape) == (0, 4, 4, 2, 3, 5)
 
 
 @pytest.mark.parametrize(
