@@ -1,0 +1,338 @@
+"""Pre-training of SimNets without labels, layer by layer (Deep SimNets, section 5)."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_structnets import checks, layers
+from keras_structnets.pretraining.mixtures import GeneralizedGaussianMixture
+from keras_structnets.pretraining.whitening import Whitening
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_SIMILARITIES = (layers.Similarity1D, layers.Similarity2D, layers.Similarity3D)
+_PASSED = (  # between a convolution and its similarity; the identity when the model predicts
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """What `pretrain` found for one similarity.
+
+    Attributes:
+        name: of the similarity.
+        dimension: coordinates of the whitened patches.
+        effective_dimension: of the patches, by Minka's criterion.
+        n_patches: drawn for it.
+        log_likelihoods: of the mixture, per patch, at each step of the fit.
+        p: the shape of the mixture.
+        empty_components: components that hold fewer than two patches.
+        mixture: the fitted `GeneralizedGaussianMixture` of the whitened patches.
+        whitening: the fitted `Whitening` of the patches.
+    """
+
+    name: str
+    dimension: int
+    effective_dimension: int
+    n_patches: int
+    log_likelihoods: list
+    p: float
+    empty_components: list
+    mixture: GeneralizedGaussianMixture
+    whitening: Whitening
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `pretrain` found, layer by layer."""
+
+    layers: list
+
+    def __str__(self):
+        rows = ["layer            patches  dimension (effective)  p     log-likelihood      empty"]
+        for row in self.layers:
+            likelihood = f"{row.log_likelihoods[0]:.2f} -> {row.log_likelihoods[-1]:.2f}"
+            dimension = f"{row.dimension} ({row.effective_dimension})"
+            rows.append(
+                f"{row.name:16} {row.n_patches:7} {dimension:>22}  {row.p:.2f}  "
+                f"{likelihood:18}  {len(row.empty_components)}"
+            )
+        return "\n".join(rows)
+
+    def plot(self):
+        """A matplotlib figure: the log-likelihood of each layer's mixture, step by step."""
+        from matplotlib.figure import Figure
+
+        figure = Figure((4 * len(self.layers), 3), layout="constrained")
+        for axes, row in zip(
+            figure.subplots(1, len(self.layers), squeeze=False)[0], self.layers, strict=True
+        ):
+            axes.plot(row.log_likelihoods)
+            axes.set(title=f"{row.name}, p = {row.p:.2f}", xlabel="step of EM")
+            axes.set_ylabel("log-likelihood per patch")
+        return figure
+
+
+def pretrain(
+    model,
+    images,
+    *,
+    seed=0,
+    n_patches=30_000,
+    batch_size=500,
+    whitening="ica",
+    temperature=1.0,
+    offset_spread=1.0,
+    max_iter=30,
+    verbose=1,
+):
+    """Start every convolution -> similarity of `model` from what unlabelled images look like.
+
+    Layer by layer, front to back: patches of the convolution's input are drawn at random and whitened;
+    the whitening becomes the filters W and biases of the convolution. A mixture of Generalized
+    Gaussians is fitted to the whitened patches; its means become the templates, `scale^-p` the weights,
+    its shape p (where the layer learns p; otherwise the shape is the layer's p). With temperature 1
+    each similarity map is then the log density of its component, up to the constant c_l:
+
+        -sum_t u_lt |y_t - z_lt|^p = log P(y and component l) - c_l
+
+    Where a MEX follows, its offsets become c_l plus a random part that differs between its units, for
+    with equal offsets all units would learn the same.
+
+    A batch normalization between the two is set to the identity.
+
+    Args:
+        model: a built model with pairs of a convolution and a 1x1 similarity, in the order of
+            computation. It is changed in place.
+        images: NumPy array of its inputs, [n, *model.input_shape[1:]].
+        seed: of the draws and the fits.
+        n_patches: how many patches are drawn for each layer, evenly over the images.
+        batch_size: images per forward pass.
+        whitening: "ica", "pca" or "zca".
+        temperature: divides weights and offsets: the maps are log densities over it. Sums over many
+            dimensions make MEX a hard maximum, so that few templates learn; a temperature of the order
+            of the dimension avoids it. A number, or "dimension" for an eighth of that.
+        offset_spread: deviation of the random part of the offsets.
+        max_iter: most steps of EM per layer.
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        A `Report`.
+
+    Raises:
+        ValueError: if the model has no such pair, an input has the wrong shape or is not finite, or
+            the patches of a layer do not vary at all.
+
+    Example:
+
+    ```python
+    model = ksn.zoo.build("simnet_2layer")
+    print(ksn.pretraining.pretrain(model, images, seed=0))
+    ```
+
+    Reference:
+        Deep SimNets, section 5.
+    """
+    images = _checked(model, images)
+    n_patches = checks.integer("pretrain", "n_patches", n_patches, 2)
+    checks.integer("pretrain", "batch_size", batch_size)
+    if temperature != "dimension":
+        checks.positive("pretrain", "temperature", temperature)
+    rng = np.random.default_rng(seed)
+    pairs = find_pairs(model)
+    n_batches = -(-len(images) // batch_size)
+    bar = keras.utils.Progbar(len(pairs) * (n_batches + 1), verbose=verbose, unit_name="batch")
+    rows = []
+    for pair in pairs:
+        patches = _draw(model, pair.convolution, images, n_patches, batch_size, rng, bar)
+        rows.append(_fit(pair, patches, whitening, temperature, offset_spread, max_iter, rng))
+        bar.add(1)
+    return Report(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A convolution, the normalization after it (or None), its similarity, and a MEX after that."""
+
+    convolution: keras.layers.Layer
+    normalization: keras.layers.Layer | None
+    similarity: keras.layers.Layer
+    mex: keras.layers.Layer | None
+
+
+def find_pairs(model):
+    """The convolution -> 1x1 similarity pairs of a model, in the order of computation."""
+    made_by = {id(layer.output): layer for layer in model.layers}
+    pairs = []
+    for similarity in model.layers:
+        if not isinstance(similarity, _SIMILARITIES) or set(similarity.kernel_size) != {1}:
+            continue
+        source, normalization = made_by.get(id(similarity.input)), None
+        while isinstance(source, (*_PASSED, keras.layers.BatchNormalization)):
+            if isinstance(source, keras.layers.BatchNormalization):
+                normalization = source
+            source = made_by.get(id(source.input))
+        if isinstance(source, _CONVOLUTIONS) and _is_affine(source):
+            followers = [a for a in model.layers if getattr(a, "input", None) is similarity.output]
+            mex = next((a for a in followers if isinstance(a, layers.MEX)), None)
+            pairs.append(Pair(source, normalization, similarity, mex))
+    if not pairs:
+        raise ValueError(
+            f"pretrain: the `model` {model.name!r} has no convolution (with bias, without activation, "
+            "in one group) followed by a 1x1 similarity. Use for example "
+            "keras_structnets.zoo.build('simnet_2layer')."
+        )
+    return pairs
+
+
+def _is_affine(convolution):
+    linear = convolution.activation in (None, keras.activations.linear)
+    return linear and convolution.use_bias and convolution.groups == 1
+
+
+def _checked(model, images):
+    images = np.asarray(images)
+    expected = tuple(model.input_shape[1:])
+    if images.ndim != len(expected) + 1 or images.shape[1:] != expected or not len(images):
+        raise ValueError(
+            f"pretrain: `images` must have shape [n, {', '.join(map(str, expected))}] with n of at "
+            f"least 1, got {images.shape}. Use images of the size that the model was built for."
+        )
+    if not np.all(np.isfinite(images)):
+        raise ValueError(
+            "pretrain: `images` holds NaN or infinity. Remove or replace those images."
+        )
+    return images
+
+
+def _draw(model, convolution, images, n_patches, batch_size, rng, bar):
+    """Patches of the convolution's input, at random places inside the image: [n, prod(k) * c]."""
+    inputs = keras.Model(model.input, convolution.input)
+    per_image = rng.multinomial(n_patches, np.full(len(images), 1 / len(images)))
+    found = []
+    for start in range(0, len(images), batch_size):
+        chosen = np.repeat(
+            np.arange(batch_size), _padded(per_image[start : start + batch_size], batch_size)
+        )
+        batch = images[start : start + batch_size]
+        missing = batch_size - len(batch)
+        if missing:  # one batch size throughout: one compilation
+            batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        maps = keras.ops.convert_to_numpy(inputs.predict_on_batch(batch))
+        found.append(_patches_at_random(maps, chosen, convolution, rng))
+        bar.add(1)
+    return np.concatenate(found)
+
+
+def _padded(counts, length):
+    return np.concatenate([counts, np.zeros(length - len(counts), int)])
+
+
+def _patches_at_random(maps, chosen, convolution, rng):
+    """One patch of maps[i] for each i of `chosen`; a window larger than the map is padded with 0."""
+    kernel, dilation = convolution.kernel_size, convolution.dilation_rate
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    lacking = [max(r - n, 0) for r, n in zip(reach, maps.shape[1:-1], strict=True)]
+    if any(lacking):
+        maps = np.pad(maps, [(0, 0), *((n // 2, n - n // 2) for n in lacking), (0, 0)])
+    rank = len(kernel)
+    index = [chosen.reshape(-1, *[1] * rank)]
+    for axis, (k, d, r) in enumerate(zip(kernel, dilation, reach, strict=True)):
+        corner = rng.integers(0, maps.shape[axis + 1] - r + 1, len(chosen))
+        step = np.arange(k) * d
+        index.append(
+            corner.reshape(-1, *[1] * rank)
+            + step.reshape(
+                *[1] * axis,
+                k,
+                *[1] * (rank - axis - 1),
+            )
+        )
+    return maps[tuple(index)].reshape(len(chosen), -1)
+
+
+def _fit(pair, patches, method, temperature, offset_spread, max_iter, rng):
+    """Whiten, fit the mixture, and write both into the layers."""
+    seed = int(rng.integers(2**31))
+    filters, n_templates = pair.convolution.filters, pair.similarity.n_out
+    whitening = _whitening(pair, patches, method, filters, seed)
+    y = whitening.transform(patches)  # [n, dimension]
+    learned = pair.similarity.trainable_p
+    mixture = GeneralizedGaussianMixture(
+        min(n_templates, max(len(y) // 2, 1)),
+        shape="fit" if learned else pair.similarity.initial_p,
+        max_iter=max_iter,
+        random_state=seed,
+    ).fit(y)
+    if temperature == "dimension":
+        temperature = max(y.shape[1] / 8, 1.0)
+    _set_convolution(pair, whitening)
+    offsets = _set_similarity(pair.similarity, mixture, temperature, rng)
+    if pair.mex is not None and pair.mex.offsets is not None:
+        spread = offset_spread * rng.standard_normal(pair.mex.offsets.shape)
+        pair.mex.offsets.assign(offsets[:, None] + spread)
+    return LayerReport(
+        pair.similarity.name,
+        y.shape[1],
+        int(Whitening("pca", "auto").fit(patches).n_components_),
+        len(patches),
+        [float(value) for value in mixture.log_likelihoods_],
+        float(mixture.shape_),
+        [int(i) for i in mixture.empty_components_],
+        mixture,
+        whitening,
+    )
+
+
+def _whitening(pair, patches, method, filters, seed):
+    """At most `filters` coordinates, fewer where the patches do not vary in so many directions."""
+    try:
+        n = min(Whitening("pca").fit(patches).n_components_, filters)
+        return Whitening(method, n, random_state=seed).fit(patches)
+    except ValueError as error:
+        raise ValueError(
+            f"pretrain: the patches before {pair.convolution.name!r} can not be whitened: {error}"
+        ) from error
+
+
+def _set_convolution(pair, whitening):
+    """Filters and biases that whiten; those left over give 0."""
+    convolution, n = pair.convolution, len(whitening.components_)
+    kernel = np.zeros(convolution.kernel.shape, "float32")
+    kernel[..., :n] = whitening.components_.T.reshape(*kernel.shape[:-1], n)
+    bias = np.zeros(convolution.filters, "float32")
+    bias[:n] = -whitening.components_ @ whitening.mean_
+    convolution.kernel.assign(kernel)
+    convolution.bias.assign(bias)
+    if pair.normalization is not None:
+        identity = pair.normalization
+        identity.moving_mean.assign(np.zeros(convolution.filters))
+        identity.moving_variance.assign(np.full(convolution.filters, 1 - identity.epsilon))
+        if identity.center:
+            identity.beta.assign(np.zeros(convolution.filters))
+        if identity.scale:
+            identity.gamma.assign(np.ones(convolution.filters))
+
+
+def _set_similarity(similarity, mixture, temperature, rng):
+    """Templates, weights and p of the mixture; returns the offsets c_l over the temperature.
+
+    Templates without a component repeat one of the others, with half of its prior.
+    """
+    k, n = len(mixture.means_), similarity.n_out
+    chosen = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    share = np.bincount(chosen, minlength=k)[chosen]
+    shape = similarity.templates.shape
+    templates, weights = np.zeros(shape, "float32"), np.zeros(shape, "float32")
+    d = mixture.means_.shape[1]
+    templates[..., :d, :] = mixture.templates[:, chosen]
+    weights[..., :d, :] = mixture.weights[:, chosen] / temperature
+    similarity.templates.assign(templates)
+    if similarity.use_weights:
+        similarity.similarity_weights.assign(weights)
+    if similarity.trainable_p:
+        similarity.p.assign(mixture.shape_)
+    return (mixture.offsets[chosen] - np.log(share)) / temperature

@@ -1,0 +1,162 @@
+"""Pre-training: the maps are log densities, and no images make it fail silently."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+
+pretraining = pytest.importorskip(
+    "keras_structnets.pretraining", reason="pre-training needs the extra `train` (scikit-learn)"
+)
+SHAPE = (8, 8, 2)
+
+
+@pytest.fixture
+def images():
+    """Blurred noise of heavy tails: neighbouring pixels agree, as in photographs."""
+    noise = np.random.default_rng(0).laplace(size=(60, 10, 10, 2))
+    x = noise[:, 1:-1, 1:-1] + noise[:, 2:, 1:-1] + noise[:, 1:-1, 2:] + noise[:, 1:-1, :-2]
+    return (100 + 20 * x).astype("float32")
+
+
+def simnet(p=2.0, trainable_p=False, normalize=True, padding="same"):
+    pixels = keras.Input(SHAPE)
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+    options = {"p": p, "trainable_p": trainable_p, "normalize": normalize, "padding": padding}
+    x = ksn.blocks.whitened_similarity(x, 6, 3, templates=4, name="first", **options)
+    x = ksn.layers.MEXPooling2D(2, beta=float("inf"), trainable_beta=False)(x)
+    x = ksn.blocks.whitened_similarity(x, 5, 2, templates=3, name="second", **options)
+    return keras.Model(pixels, ksn.blocks.mex_classifier(x, 4))
+
+
+def pretrain(model, images, **options):
+    options = {"n_patches": 1000, "verbose": 0, "seed": 0} | options
+    return pretraining.pretrain(model, images, **options)
+
+
+def outputs(model, names, x):
+    """What the named layers give, as float64."""
+    parts = [keras.Model(model.input, model.get_layer(name).output) for name in names]
+    return [np.asarray(keras.ops.convert_to_numpy(part(x)), "float64") for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("p", "trainable_p", "normalize"), [(2.0, False, True), (1.0, False, False), (1.0, True, True)]
+)
+def test_similarity_maps_are_the_log_densities_of_the_components(p, trainable_p, normalize, images):
+    model = simnet(p, trainable_p, normalize)
+    report = pretrain(model, images, offset_spread=0.0)
+    suffix = "normalization" if normalize else "whitening"
+    for row in report.layers:
+        y, maps = outputs(model, [f"{row.name}_{suffix}", row.name], images[:5])
+        expected = row.mixture.log_joint(y.reshape(-1, y.shape[-1]))
+        found = maps.reshape(expected.shape) + row.mixture.offsets
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    offsets = keras.ops.convert_to_numpy(model.get_layer("classification").offsets)
+    expected = np.repeat(report.layers[-1].mixture.offsets[:, None], 4, axis=1)
+    np.testing.assert_allclose(offsets, expected, rtol=1e-5)
+    if trainable_p:
+        assert report.layers[0].p == pytest.approx(float(model.get_layer("first").p), rel=1e-6)
+
+
+def test_the_convolution_whitens_the_patches(images):
+    model = simnet(padding="valid")
+    pretrain(model, images, n_patches=5000)
+    (y,) = outputs(model, ["first_whitening"], images)
+    y = y.reshape(-1, y.shape[-1])
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(np.cov(y.T), np.eye(6), atol=0.1)
+
+
+def test_a_seed_gives_the_same_weights_and_another_seed_others(images):
+    weights = []
+    for seed in (0, 0, 1):
+        model = simnet()
+        pretrain(model, images, seed=seed)
+        weights.append([np.array(keras.ops.convert_to_numpy(w)) for w in model.trainable_weights])
+    assert all(np.array_equal(a, b) for a, b in zip(weights[0][:6], weights[1][:6], strict=True))
+    assert not all(
+        np.array_equal(a, b) for a, b in zip(weights[0][:6], weights[2][:6], strict=True)
+    )
+
+
+def test_a_temperature_divides_the_maps(images):
+    cold, warm = simnet(), simnet()
+    pretrain(cold, images)
+    pretrain(warm, images, temperature=2.0)
+    a, b = (outputs(model, ["first"], images[:2])[0] for model in (cold, warm))
+    np.testing.assert_allclose(a, 2 * b, rtol=1e-4)
+
+
+def hard_images(kind, images):
+    if kind == "one image":
+        return images[:1]
+    if kind == "duplicated":
+        return np.repeat(images[:1], 20, axis=0)
+    if kind == "outliers":
+        images[0] = 1e6
+    if kind == "a black channel":
+        images[..., 1] = 0
+    if kind == "mostly black":
+        images[5:] = 0
+    return images
+
+
+@pytest.mark.parametrize(
+    "kind", ["one image", "duplicated", "outliers", "a black channel", "mostly black"]
+)
+def test_hard_images_give_finite_weights_and_outputs(kind, images):
+    x = hard_images(kind, images)
+    model = simnet()
+    pretrain(model, x)
+    assert all(np.all(np.isfinite(keras.ops.convert_to_numpy(w))) for w in model.weights)
+    assert np.all(np.isfinite(keras.ops.convert_to_numpy(model(x[:4]))))
+
+
+def test_more_components_than_patches_still_gives_finite_weights(images):
+    model = simnet()
+    pretrain(model, images[:1], n_patches=5)
+    assert all(np.all(np.isfinite(keras.ops.convert_to_numpy(w))) for w in model.weights)
+
+
+def test_constant_images_are_refused(images):
+    with pytest.raises(ValueError, match="first_whitening"):
+        pretrain(simnet(), np.full_like(images, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x[:, :4], ["images", "(60, 4, 8, 2)"]),
+        (lambda x: x[:0], ["images", "(0, 8, 8, 2)"]),
+        (lambda x: np.where(x > 150, np.nan, x), ["images", "NaN"]),
+    ],
+)
+def test_wrong_images_are_refused(change, words, images):
+    with pytest.raises(ValueError) as error:
+        pretrain(simnet(), change(images))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_model_without_pairs_is_refused(images):
+    x = keras.Input(SHAPE)
+    model = keras.Model(x, keras.layers.Conv2D(2, 1)(x))
+    with pytest.raises(ValueError, match="convolution"):
+        pretrain(model, images)
+
+
+def test_the_report_prints_and_plots(images):
+    report = pretrain(simnet(), images)
+    assert "first" in str(report)
+    assert len(report.plot().axes) == 2
+    assert [row.dimension for row in report.layers] == [6, 5]
+    assert all(len(row.log_likelihoods) > 1 for row in report.layers)
+
+
+def test_training_goes_on_from_there(images):
+    model = simnet()
+    pretrain(model, images, temperature="dimension", offset_spread=1.0)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(images, np.arange(60) % 4, epochs=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
