@@ -48,7 +48,7 @@ def em(x, mixture, *, fit_shape, max_iter, tol, reg, generator):
 def reseeded(x, resp, mixture, generator):
     """The mixture with each empty component moved to a sample of the largest, which it halves."""
     priors, means, scales = (np.array(a) for a in mixture[:3])
-    largest = int(priors.argmax())
+    largest = int(resp.sum(axis=0).argmax())
     for empty in np.flatnonzero(resp.sum(axis=0) < MIN_COUNT):
         share = resp[:, largest] / resp[:, largest].sum()
         means[empty] = x[generator.choice(len(x), p=share)]

@@ -23,6 +23,7 @@ from keras_structnets.pretraining.density import (
 
 SHAPES = (0.2, 10.0)  # the range in which a shape is fitted
 MIN_COUNT = 2.0  # a component with less than two samples has no scale of its own
+CUT = 0.1  # closer than this many scales, samples weigh no more, or they would pin the mean
 SMALL = 1e-150  # the square of a distance of this size is still above zero
 
 
@@ -154,7 +155,7 @@ def mean_step(x, r, mean, scale, shape):
     off close to the mean, where it is infinite. Above 2, Newton's step is that over `shape - 1`.
     """
     zeroth, pulls, masses = np.zeros((3, x.shape[1]))
-    most = (1e-3 * scale) ** (shape - 2) if shape < 2 else np.inf
+    most = (CUT * scale) ** (shape - 2) if shape < 2 else np.inf
     for rows in blocks(*x.shape):
         away = x[rows] - mean
         sizes = np.maximum(np.abs(away), SMALL)

@@ -12,7 +12,7 @@ from keras_structnets.pretraining.maximisation import MIN_COUNT
 from keras_structnets.pretraining.starts import start
 from keras_structnets.pretraining.stochastic import statistics, step
 
-START_STEPS = 10  # steps of full-batch EM on the first batch
+START_STEPS = 30  # steps of full-batch EM on the first batch
 START_SAMPLES = 10_000  # samples of the start in `fit` with a batch_size
 
 
@@ -35,12 +35,11 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
     and in `partial_fit`, running averages of the sufficient statistics with decaying steps take
     the place of sums over all samples (Cappe and Moulines 2009).
 
-    Whitened patches of natural images have heavy tails: from a plain k-means start, outlying
-    patches of high contrast get components of their own and one component takes most of the
-    others. Here k-means runs on data whose distance from the centre is compressed
-    logarithmically, so that it groups patches by what they show rather than by their contrast;
-    the starting scales are drawn towards their average; and a fitted shape below 2 gives the
-    components themselves heavy tails.
+    Whitened patches of natural images have heavy tails, which can leave most of them to one
+    component while outlying ones get components of their own. So k-means, where EM starts, runs on
+    data whose distance from the centre is compressed logarithmically and groups patches by what
+    they show rather than by their contrast; the starting scales are drawn towards their average;
+    and a fitted shape below 2 gives the components themselves heavy tails.
 
     Shapes: y [n, d]; k components.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def log_joint(x, priors, means, scales, shape):
-    """The values `log P(x and component l) = log prior_l + sum_t log density of coordinate t`: [n, k]."""
+    """`log prior_l + sum_t log density of coordinate t` for each sample and component: [n, k]."""
     values = np.empty((len(x), len(priors)))
     for n, row in enumerate(x):
         for component, prior in enumerate(priors):
