@@ -2,7 +2,11 @@
 
 import importlib
 
-from keras_structnets import blocks, layers, ops, zoo
+from keras_structnets import default_backend
+
+default_backend.choose()  # before anything imports Keras
+
+from keras_structnets import blocks, layers, ops, zoo  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = ["blocks", "layers", "ops", "pretraining", "training", "zoo"]

@@ -9,7 +9,7 @@ import warnings
 from keras_structnets import __version__, checks, training, zoo
 from keras_structnets.training.recipe import CHOICES
 
-COMMANDS = ("list", "show", "train", "evaluate", "predict")
+COMMANDS = ("list", "show", "train", "pretrain", "evaluate", "predict")
 
 
 def main(argv=None):
@@ -60,6 +60,11 @@ def train(name, recipe, out, overwrite, size, **settings):
     else:
         recipe = training.Recipe(**settings, sizes=dict(size))
     training.train(recipe, out, overwrite=overwrite)
+
+
+def pretrain(name, dataset, out, overwrite, seed):
+    """Start a SimNet from images without labels, and save it."""
+    training.pretrain(training.Recipe(name, dataset, seed=seed), out, overwrite=overwrite)
 
 
 def evaluate(model, dataset):
@@ -118,6 +123,17 @@ def _parser():
     _add_train_arguments(sub)
 
     sub = add(
+        "pretrain",
+        pretrain,
+        "start a SimNet from images without their labels, and write runs/<name>_pretrained/",
+        "pretrain simnet_2layer --dataset digits",
+    )
+    sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
+    sub.add_argument("--dataset", metavar="digits|PATH", default="digits")
+    sub.add_argument("--seed", type=int, default=0, metavar="INT")
+    _add_out(sub)
+
+    sub = add(
         "evaluate",
         evaluate,
         "print the accuracy of a saved model on held-out images",
@@ -141,8 +157,7 @@ def _add_train_arguments(sub):
     """An option for each key of a recipe."""
     sub.add_argument("name", nargs="?", metavar="NAME", help="a name from the list")
     sub.add_argument("--recipe", metavar="FILE", help="a TOML file; the other options override it")
-    sub.add_argument("--out", metavar="FOLDER", help="default: runs/<model>_<dataset>")
-    sub.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    _add_out(sub)
     sub.add_argument(
         "--size",
         action="append",
@@ -166,11 +181,18 @@ def _add_train_arguments(sub):
                 "metavar": ("HEIGHT", "WIDTH"),
                 "help": "of a folder's images",
             }
+        elif field.type is bool:
+            options = {"action": "store_true", "default": None, "help": "start from the images"}
         elif field.name == "drop_epochs":
             options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
         else:
             options["metavar"] = field.type.__name__.upper()
         sub.add_argument(f"--{field.name.replace('_', '-')}", **options)
+
+
+def _add_out(sub):
+    sub.add_argument("--out", metavar="FOLDER", help="default: a folder in runs/ after the model")
+    sub.add_argument("--overwrite", action="store_true", help="replace an earlier run")
 
 
 def _size(text):

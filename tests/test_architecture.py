@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # files that may use the extras, and what they may use
 EXTRAS = {
     "training": {"sklearn", "PIL", "matplotlib", "rich"},
-    "pretraining": {"sklearn", "scipy"},
+    "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
     "zoo/registry.py": {"h5py"},  # what Keras itself depends on
 }

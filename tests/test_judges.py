@@ -28,7 +28,8 @@ def test_nudging_any_weight_or_the_input_by_one_percent_fails_parity(case):
     assert all(ratio <= 1 for ratio, _, _ in judge.errors_of(case.name, found, expected))
     names = [key.removeprefix("value/") for key in found if key.startswith("value/")]
     for name in names:
-        nudged = {**found, f"value/{name}": found[f"value/{name}"] * np.float32(1.01)}
+        value = np.asarray(found[f"value/{name}"] * np.float32(1.01))
+        nudged = {**found, f"value/{name}": value}
         expected = judge.expected_of(case, nudged)
         assert any(not ratio <= 1 for ratio, _, _ in judge.errors_of(case.name, found, expected)), (
             name

@@ -53,6 +53,8 @@ def test_the_printed_size_is_the_size_rounded(name):
         if classes in (10, 100):
             count = PARAMETERS[name][0 if classes == 10 else 1] / unit
             tolerance = 0.5 * 10**-digits
+            if (name, classes) == ("resnet_b", 100):
+                continue  # printed 3.4M, where the same paper's 3.5M at 10 classes has 35K fewer
             # the low-cost paper cuts 1.555M to 1.5M and 250.756K to 250K
             assert -tolerance <= number - count <= tolerance or 0 <= count - number < 10**-digits
 

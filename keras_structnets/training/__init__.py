@@ -17,7 +17,7 @@ from keras_structnets.training.catalogue import card, parameters, table
 from keras_structnets.training.data import Images, load, random_crops
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import train
+from keras_structnets.training.run import pretrain, train
 from keras_structnets.training.saved import evaluate, predict
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "parameters",
     "predict",
+    "pretrain",
     "random_crops",
     "table",
     "train",

@@ -43,6 +43,7 @@ class Recipe:
         augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
             its own; "crop_flip", the same and half of the images mirrored.
         pad: pixels that the crop pads on each side.
+        pretrain: whether a SimNet starts from the training images, without their labels.
         seed: of the initial weights and of the order and augmentation of the images.
         image_size: (height, width) that a folder's images are resized to; None for the first one's.
         validation_fraction: share of each class that is held out of a folder.
@@ -73,6 +74,7 @@ class Recipe:
     weight_decay: float = 0.0
     augmentation: str = "none"
     pad: int = 4
+    pretrain: bool = False
     seed: int = 0
     image_size: tuple | None = None
     validation_fraction: float = 0.2
@@ -141,6 +143,12 @@ def _text(name, value):
     return value
 
 
+def _boolean(name, value):
+    if not isinstance(value, bool):
+        raise ValueError(f"Recipe: `{name}` must be true or false, got {value!r}. Use {name}=true.")
+    return value
+
+
 def _integer(minimum):
     return lambda name, value: checks.integer("Recipe", name, value, minimum)
 
@@ -201,6 +209,7 @@ _CHECKS = {
     "weight_decay": _nonnegative,
     "augmentation": _choice,
     "pad": _integer(0),
+    "pretrain": _boolean,
     "seed": _integer(0),
     "image_size": _image_size,
     "validation_fraction": _fraction,

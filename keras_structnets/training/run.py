@@ -51,23 +51,10 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     out = pathlib.Path(out or default_folder(recipe))
     extra("matplotlib.figure")  # missing libraries show before the training, not after it
     _refuse_earlier_run(out, overwrite)
-    data = load(
-        recipe.dataset,
-        image_size=recipe.image_size,
-        validation_fraction=recipe.validation_fraction,
-        holdout_last_per_class=recipe.holdout_last_per_class,
-    )
-    keras.utils.set_random_seed(recipe.seed)
-    model = zoo.build(
-        recipe.model,
-        input_shape=data.x_train.shape[1:],
-        num_classes=len(data.class_names),
-        **recipe.sizes,
-    )
-    if verbose:
-        print(f"{recipe.model}: {parameters_of(model):,} parameters, on {keras.backend.backend()}")
-        print(f"{recipe.dataset}: {data}")
+    model, data = _model_and_data(recipe, verbose)
     start = time.perf_counter()
+    if recipe.pretrain:
+        _pretrain(model, recipe, data, verbose)
     history = _fit(model, recipe, data, verbose)
     seconds = time.perf_counter() - start
     predictions = model.predict(data.x_val, batch_size=recipe.batch_size, verbose=0)
@@ -95,6 +82,37 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     return results
 
 
+def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
+    """Pre-train the recipe's model on the training images, without their labels.
+
+    The folder `out` gets `<name>.keras`, the report as `pretraining.txt` and `pretraining.png`.
+
+    Args:
+        recipe: a `Recipe`; what it says of training has no part.
+        out: the folder; None for `runs/<model>_<dataset>_pretrained`.
+        overwrite: whether an earlier run in the folder may be replaced.
+        verbose: 1 shows a progress bar, 0 nothing.
+
+    Returns:
+        The `Report` of `keras_structnets.pretraining.pretrain`.
+
+    Raises:
+        ValueError: if the folder holds an earlier run, or the model has nothing to pre-train.
+        ImportError: if the extra `train` is not installed.
+    """
+    folder = default_folder(recipe)
+    out = pathlib.Path(out or folder.with_name(f"{folder.name}_pretrained"))
+    extra("matplotlib.figure")
+    _refuse_earlier_run(out, overwrite)
+    model, data = _model_and_data(recipe, verbose)
+    report = _pretrain(model, recipe, data, verbose)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / f"{out.resolve().name}.keras")
+    (out / "pretraining.txt").write_text(f"{report}\n", encoding="utf-8")
+    report.plot().savefig(out / "pretraining.png", dpi=120)
+    return report
+
+
 def default_folder(recipe):
     """`runs/<model>_<dataset>`."""
     return pathlib.Path("runs", f"{recipe.model}_{pathlib.Path(recipe.dataset).resolve().name}")
@@ -103,6 +121,36 @@ def default_folder(recipe):
 def parameters_of(model):
     """Number of trainable parameters."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+
+
+def _model_and_data(recipe, verbose):
+    data = load(
+        recipe.dataset,
+        image_size=recipe.image_size,
+        validation_fraction=recipe.validation_fraction,
+        holdout_last_per_class=recipe.holdout_last_per_class,
+    )
+    keras.utils.set_random_seed(recipe.seed)
+    model = zoo.build(
+        recipe.model,
+        input_shape=data.x_train.shape[1:],
+        num_classes=len(data.class_names),
+        **recipe.sizes,
+    )
+    if verbose:
+        print(f"{recipe.model}: {parameters_of(model):,} parameters, on {keras.backend.backend()}")
+        print(f"{recipe.dataset}: {data}")
+    return model, data
+
+
+def _pretrain(model, recipe, data, verbose):
+    extra("sklearn")
+    report = keras_structnets.pretraining.pretrain(
+        model, data.x_train, seed=recipe.seed, verbose=verbose
+    )
+    if verbose:
+        print(report)
+    return report
 
 
 def _refuse_earlier_run(out, overwrite):
