@@ -36,8 +36,8 @@ def mobilenet_step(y, kernel_size=3):
 
 def linear_mix_step(y, kernel_size=3):
     """`resnet_step` with the operators `K + M` of eq. 7."""
-    x = keras_layers.ReLU()(normalize(layers.LinearMix2D(kernel_size)(y)))
-    return y + layers.LinearMix2D(kernel_size)(x)
+    x = keras_layers.ReLU()(normalize(layers.LinearMixConv2D(kernel_size)(y)))
+    return y + layers.LinearMixConv2D(kernel_size)(x)
 
 
 def explicit_rd_step(y, kernel_size=3, step_size=0.5):
@@ -56,7 +56,7 @@ def circulant_rd_step(y, kernel_size=3, step_size=0.5):
 
     Our addition is to keep `h K^T K` at most 1: without, networks at Adam's rate of 0.01 diverge.
     """
-    stable = layers.StableCirculant(step_size, y.shape[1:-1])
+    stable = layers.lowcost.StableCirculant(step_size, y.shape[1:-1])
     diffused = layers.CirculantDiffusion2D(kernel_size, step_size, kernel_constraint=stable)(y)
     return diffused + step_size * reaction(y)
 

@@ -157,7 +157,7 @@ class _LinearMix(_Lowcost):
     Example, of two spatial axes:
 
     ```python
-    y = ksn.layers.LinearMix2D(3)(np.ones((1, 32, 32, 16)))  # [1, 32, 32, 16]
+    y = ksn.layers.LinearMixConv2D(3)(np.ones((1, 32, 32, 16)))  # [1, 32, 32, 16]
     ```
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.1.
@@ -401,19 +401,19 @@ class StencilConv3D(_StencilConv):
 
 
 @_register
-class LinearMix1D(_LinearMix):
+class LinearMixConv1D(_LinearMix):
     __doc__ = _LinearMix.__doc__
     rank = 1
 
 
 @_register
-class LinearMix2D(_LinearMix):
+class LinearMixConv2D(_LinearMix):
     __doc__ = _LinearMix.__doc__
     rank = 2
 
 
 @_register
-class LinearMix3D(_LinearMix):
+class LinearMixConv3D(_LinearMix):
     __doc__ = _LinearMix.__doc__
     rank = 3
 

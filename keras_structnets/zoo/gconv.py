@@ -6,7 +6,7 @@ from keras_structnets.zoo.registry import register
 
 @register(
     "g_conv_net",
-    paper="gconvnets",
+    paper="GConvNets",
     summary="four skip blocks of neurons that are 9x9 tensors",
     printed={10: "1.43M", 100: "1.46M", 200: "1.49M"},
 )

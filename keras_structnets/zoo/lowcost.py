@@ -6,7 +6,7 @@ from itertools import pairwise
 from keras_structnets import blocks, checks
 from keras_structnets.zoo.registry import register
 
-PAPER = "low_cost_cnns"
+PAPER = "Low-cost parameterizations"
 WIDTHS = {"a": (32, 64, 128), "b": (48, 96, 192), "c": (32, 64, 128, 256)}
 
 COUPLED = {"a": {10: "1.5M"}, "b": {10: "3.5M", 100: "3.4M"}, "c": {100: "6.3M"}}

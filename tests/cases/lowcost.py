@@ -39,7 +39,7 @@ CASES = [
         _case(layer, *shape, function, {}, padding=padding)
         for layer, function in [
             ("StencilConv", reference.stencil_conv),
-            ("LinearMix", reference.linear_mix),
+            ("LinearMixConv", reference.linear_mix),
         ]
         for shape in SHAPES
         for padding in ("same", "periodic")

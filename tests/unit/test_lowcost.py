@@ -8,7 +8,7 @@ import pytest
 
 import keras_structnets as ksn
 
-FAMILIES = ["StencilConv", "LinearMix", "ExplicitDiffusion", "ImplicitDiffusion"]
+FAMILIES = ["StencilConv", "LinearMixConv", "ExplicitDiffusion", "ImplicitDiffusion"]
 FAMILIES += ["CirculantDiffusion"]
 DIFFUSIONS = FAMILIES[2:]
 NETWORKS = ["resnet", "mobilenet", "linear_mix", "explicit_rd", "implicit_rd", "circulant_rd"]
@@ -40,17 +40,17 @@ def test_the_image_keeps_its_shape_and_weights_have_the_documented_ones(family, 
     shape = (2, *(6, 5, 4)[:rank], 3)
     assert tuple(layer(random(*shape)).shape) == shape
     assert layer.compute_output_shape(shape) == shape
-    name = "depthwise_kernel" if family == "LinearMix" else "kernel"
+    name = "depthwise_kernel" if family == "LinearMixConv" else "kernel"
     found = {weight.name: tuple(weight.shape) for weight in layer.weights}
     expected = {name: (*(3, 2, 4)[:rank], 3)}
-    if family == "LinearMix":
+    if family == "LinearMixConv":
         expected["pointwise_kernel"] = (3, 3)
     assert found == expected
 
 
 @families
 def test_a_config_survives_the_round_trip(family):
-    initializer = "depthwise_initializer" if family == "LinearMix" else "kernel_initializer"
+    initializer = "depthwise_initializer" if family == "LinearMixConv" else "kernel_initializer"
     regularizer = initializer.replace("initializer", "regularizer")
     constraint = initializer.replace("initializer", "constraint")
     options = {
@@ -142,7 +142,7 @@ def test_both_forms_of_a_depthwise_convolution_agree(rank):
     assert np.allclose(native, shifted, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["StencilConv", "LinearMix", "ExplicitDiffusion"])
+@pytest.mark.parametrize("family", ["StencilConv", "LinearMixConv", "ExplicitDiffusion"])
 @ranks
 def test_images_of_unknown_size_are_fine_where_nothing_wraps(family, rank):
     inputs = keras.Input((*(None,) * rank, 3))
@@ -168,7 +168,7 @@ def test_a_bad_kernel_size_is_named(family, rank, size):
         layer_of(family, rank, size)
 
 
-@pytest.mark.parametrize("family", ["StencilConv", "LinearMix", "ExplicitDiffusion"])
+@pytest.mark.parametrize("family", ["StencilConv", "LinearMixConv", "ExplicitDiffusion"])
 def test_a_bad_padding_is_named(family):
     with pytest.raises(ValueError, match="unknown `padding` 'periodical'. Did you mean 'periodic'"):
         layer_of(family, 2, padding="periodical")
@@ -217,7 +217,7 @@ def test_an_op_says_when_it_needs_the_size_of_a_keras_tensor(op):
 
 def test_a_stable_circulant_step_contracts_whatever_the_optimizer_does():
     step = ksn.layers.CirculantDiffusion2D(
-        3, 0.5, kernel_constraint=ksn.layers.StableCirculant(0.5, (6, 5))
+        3, 0.5, kernel_constraint=ksn.layers.lowcost.StableCirculant(0.5, (6, 5))
     )
     model = keras.Sequential([keras.Input((6, 5, 4)), step])
     model.compile(keras.optimizers.Adam(1.0), "mse")
