@@ -87,6 +87,7 @@ def pretrain(
     temperature=1.0,
     offset_spread=1.0,
     max_iter=30,
+    reg=1e-3,
     verbose=1,
 ):
     """Start every convolution -> similarity of `model` from what unlabelled images look like.
@@ -117,6 +118,9 @@ def pretrain(
             of the dimension avoids it. A number, or "dimension" for an eighth of that.
         offset_spread: deviation of the random part of the offsets.
         max_iter: most steps of EM per layer.
+        reg: smallest variance of a component along a whitened coordinate, where the variance of all
+            patches is 1. Components of flat patches are so narrow that their weights would be
+            hundreds of times those of the others.
         verbose: 1 shows a progress bar.
 
     Returns:
@@ -148,7 +152,8 @@ def pretrain(
     rows = []
     for pair in pairs:
         patches = _draw(model, pair.convolution, images, n_patches, batch_size, rng, bar)
-        rows.append(_fit(pair, patches, whitening, temperature, offset_spread, max_iter, rng))
+        fit = {"max_iter": max_iter, "reg": reg}
+        rows.append(_fit(pair, patches, whitening, temperature, offset_spread, fit, rng))
         bar.add(1)
     return Report(rows)
 
@@ -254,7 +259,7 @@ def _patches_at_random(maps, chosen, convolution, rng):
     return maps[tuple(index)].reshape(len(chosen), -1)
 
 
-def _fit(pair, patches, method, temperature, offset_spread, max_iter, rng):
+def _fit(pair, patches, method, temperature, offset_spread, options, rng):
     """Whiten, fit the mixture, and write both into the layers."""
     seed = int(rng.integers(2**31))
     filters, n_templates = pair.convolution.filters, pair.similarity.n_out
@@ -264,8 +269,8 @@ def _fit(pair, patches, method, temperature, offset_spread, max_iter, rng):
     mixture = GeneralizedGaussianMixture(
         min(n_templates, max(len(y) // 2, 1)),
         shape="fit" if learned else pair.similarity.initial_p,
-        max_iter=max_iter,
         random_state=seed,
+        **options,
     ).fit(y)
     if temperature == "dimension":
         temperature = max(y.shape[1] / 8, 1.0)

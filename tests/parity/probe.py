@@ -9,7 +9,10 @@ RATE = 2.0**12  # of the one step: large, so that the change of a weight is not 
 
 
 class Probe(keras.Model):
-    """Holds the input as a weight: one SGD step on sum(cotangent * y) shows every gradient."""
+    """Holds the input as a weight: one SGD step on sum(cotangent * y) shows every gradient.
+
+    The output is held too; it fits only if it has the shape that the layer computes beforehand.
+    """
 
     def __init__(self, layer, x, cotangent):
         super().__init__()
