@@ -1,7 +1,5 @@
 """Layers of Deep SimNets: hard values, precision, configuration and errors."""
 
-import resource
-
 import keras
 import numpy as np
 import pytest
@@ -94,20 +92,38 @@ def test_half_precision_pooling_is_finite():
         assert _all_finite(layer(dtype="mixed_float16"), x)
 
 
-@pytest.mark.parametrize(
-    ("layer", "config"),
-    [
-        ("Similarity", {"units": 320, "p": 2.0}),
-        ("Similarity", {"units": 320, "p": 1.0}),
-        ("MEX", {"units": 320}),
-    ],
+def largest_tensor(f, *args):
+    """Entries of the largest array that f makes, forward or backward, as JAX traces it."""
+    jax = pytest.importorskip("jax")
+
+    def sizes(jaxpr):
+        for equation in jaxpr.eqns:
+            yield from (int(np.prod(out.aval.shape)) for out in equation.outvars)
+            for inner in jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
+            ):
+                if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                    yield from sizes(getattr(inner, "jaxpr", inner))
+
+    gradient = jax.grad(lambda *args: keras.ops.sum(f(*args)), argnums=range(len(args)))
+    return max(sizes(jax.make_jaxpr(gradient)(*args).jaxpr))
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="JAX shows what is made; the code is the same"
 )
-def test_no_tensor_of_inputs_times_outputs_is_made(layer, config):
-    """Of 1000 vectors, 320 inputs and 320 outputs it would take 410 MB in float32."""
-    x = np.zeros((1000, 320), "float32")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gradients(getattr(ksn.layers, layer)(**config), x)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3e5  # kB
+def test_no_tensor_of_inputs_times_outputs_is_made():
+    m, n_in, n_out = 100, 30, 40
+    x, z, u = (np.ones(shape, "float32") for shape in ((m, n_in), (n_in, n_out), (n_in, n_out)))
+    limit = m * max(n_in, n_out)
+
+    def broadcast(x, z, u):
+        return -(u * (x[:, :, None] - z) ** 2).sum(axis=1)
+
+    assert largest_tensor(broadcast, x, z, u) == m * n_in * n_out  # the judge sees it
+    for p in (2.0, 1.0, 1.5):
+        assert largest_tensor(lambda x, z, u: ksn.ops.lp_similarity(x, z, u, p), x, z, u) <= limit
+    assert largest_tensor(ksn.ops.mex, x, z, np.float32(1.0)) <= limit
 
 
 def test_an_unknown_batch_size_is_kept():
