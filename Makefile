@@ -46,14 +46,16 @@ lint: $(TEST_READY)
 	$(TEST_ENV)/bin/lint-imports
 
 # One process per backend, two at once; each shows its output when it ends. What needs no backend
-# runs once, beside the last.
+# runs once, beside the last. XLA compiles in a hurry here, for tests compile much and compute little;
+# parity leaves it as it is.
 pytest: $(TEST_READY)
 	$(MAKE) --no-print-directory -j2 $(RUN_TESTS)
 
 $(RUN_TESTS): pytest-%: $(TEST_READY)
 	@echo "pytest on $* ..."
 	@log=$(TEST_ENV)/pytest-$*.log; status=0; \
-	KERAS_BACKEND=$* $(TEST_ENV)/bin/python -m pytest $(PYTEST) \
+	KERAS_BACKEND=$* XLA_FLAGS=--xla_backend_optimization_level=0 \
+		$(TEST_ENV)/bin/python -m pytest $(PYTEST) \
 		$(if $(filter $*,$(lastword $(BACKENDS))),,-m 'not no_backend') > $$log 2>&1 || status=$$?; \
 	echo "== pytest on $*"; cat $$log; exit $$status
 
