@@ -1,10 +1,11 @@
 # make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
+# The slow backends go first, since two run at once.
 # Needs Python 3.11, pip and make; each command makes its own virtual environment.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BACKENDS ?= jax torch tensorflow
+BACKENDS ?= jax tensorflow torch
 DEMO ?= runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
