@@ -14,41 +14,38 @@ def window_output_size(size, window, stride, padding, dilation=1):
     return (size - (window - 1) * dilation - 1) // stride + 1
 
 
-def same_padding(size, window, stride, dilation=1):
+def same_padding(size, window, stride):
     """(before, after): the padding that Keras' 'same' adds along one axis."""
-    total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
 
 
-def windows(x, window, strides, padding, pad_value=0.0):
-    """Entries of each window: [b, *spatial, c] -> [prod(window), b, *spatial', c].
+def windows(x, window, strides, padding):
+    """Entries of each window: [b, *spatial, c] -> [prod(window), b, *spatial', c]."""
+    return ops.stack(_slices(x, window, strides, padding))
+
+
+def patches(x, window, strides, padding):
+    """Flattened windows, channels last: [b, *spatial, c] -> [b, *spatial', prod(window) * c]."""
+    if all(k == 1 for k in window) and all(s == 1 for s in strides):
+        return x
+    return ops.concatenate(_slices(x, window, strides, padding), axis=-1)
+
+
+def _slices(x, window, strides, padding):
+    """The image as each entry of the window sees it, [b, *spatial', c]; 'same' pads with zeros.
 
     Slices rather than `extract_patches`: one NaN stays in its own entry, and slices export to every
     format.
     """
-    spatial = x.shape[1:-1]
+    axes = list(zip(x.shape[1:-1], window, strides, strict=True))
+    sizes = [window_output_size(n, k, s, padding) for n, k, s in axes]
     if padding == "same":
-        pads = [same_padding(n, k, s) for n, k, s in zip(spatial, window, strides, strict=True)]
-        if any(sum(pad) for pad in pads):
-            x = ops.pad(x, [(0, 0), *pads, (0, 0)], constant_values=pad_value)
-    sizes = [
-        window_output_size(n, k, s, padding)
-        for n, k, s in zip(spatial, window, strides, strict=True)
+        x = ops.pad(x, [(0, 0), *(same_padding(n, k, s) for n, k, s in axes), (0, 0)])
+    return [
+        x[(slice(None), *map(_slice, offsets, sizes, strides), slice(None))]
+        for offsets in itertools.product(*map(range, window))
     ]
-    return ops.stack(
-        [
-            x[(slice(None), *map(_slice, offsets, sizes, strides), slice(None))]
-            for offsets in itertools.product(*map(range, window))
-        ]
-    )
-
-
-def patches(x, window, strides, padding, pad_value=0.0):
-    """Flattened windows, channels last: [b, *spatial, c] -> [b, *spatial', prod(window) * c]."""
-    if all(k == 1 for k in window) and all(s == 1 for s in strides):
-        return x
-    entries = windows(x, window, strides, padding, pad_value)
-    return ops.concatenate([entries[i] for i in range(entries.shape[0])], axis=-1)
 
 
 def _slice(offset, size, stride):

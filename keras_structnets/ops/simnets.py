@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.ops.patches import same_padding, window_output_size, windows
+from keras_structnets.ops.patches import same_padding, windows
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
@@ -100,7 +100,7 @@ def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
         return ops.max_pool(x, pool_size, strides, padding)
     mass = None
     if padding == "same":
-        mass = ops.convert_to_tensor(_mass_inside(x.shape[1:-1], pool_size, strides))
+        mass = _mass_inside(x.shape[1:-1], pool_size, strides)
     x, dtype = _float32(x)
     if _is_static(beta) and beta == 0:
         return ops.saturate_cast(_average_pool(x, pool_size, strides, mass), dtype)
@@ -293,23 +293,9 @@ def _average_pool(x, pool_size, strides, mass):
 
 
 def _mass_inside(spatial, pool_size, strides):
-    """Shares of the window's entries that lie in the image: [window, 1, *spatial', 1], NumPy."""
-    rank = len(spatial)
-    inside = np.ones((1,), "float32")
-    for axis, (n, k, s) in enumerate(zip(spatial, pool_size, strides, strict=True)):
-        out = window_output_size(n, k, s, "same")
-        before, _ = same_padding(n, k, s)
-        position = np.arange(k)[:, None] + np.arange(out)[None] * s - before  # [k, out]
-        valid = ((position >= 0) & (position < n)).astype("float32")
-        shape = [1] * rank
-        shape[axis] = out
-        inside = (
-            inside.reshape(-1, 1, *inside.shape[1:]) if axis else inside.reshape(1, 1, *[1] * rank)
-        )
-        inside = inside * valid.reshape(1, k, *shape)
-        inside = inside.reshape(-1, *inside.shape[2:])  # [window so far, ...]
-    mass = inside / inside.sum(axis=0)
-    return mass[:, None, ..., None].astype("float32")
+    """Shares of the entries of each window that lie in the image: [window, 1, *spatial', 1]."""
+    inside = windows(ops.ones((1, *spatial, 1)), pool_size, strides, "same")  # 0 in the padding
+    return inside / ops.sum(inside, axis=0)
 
 
 # Shared
