@@ -9,6 +9,7 @@ from keras_structnets.ops.patches import same_padding, windows
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
+_SAFE = 60.0  # range of beta * c up to which exponentials and gradients over them are finite
 _UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
 
 
@@ -186,34 +187,88 @@ def _log_mean_exp(mass, beta_is_static):
 
 
 def _mex_columns(beta_is_static):
-    """Columns [n_in, m] -> [n_out, m] of MEX: loops over outputs, and over inputs backward."""
+    """Columns [n_in, m] -> [n_out, m] of MEX, by products of matrices or by loops, and gradients."""
 
     @keras.ops.custom_gradient
     def mex_columns(x, b, beta):
-        y, reference, log_mean = _map(
-            lambda b_l: _value(x + b_l[:, None], beta, None), ops.transpose(b)
+        safe = _products_are_accurate(x, b, beta)
+        y, reference, log_mean = ops.cond(
+            safe, lambda: _value_by_products(x, b, beta), lambda: _value_by_loop(x, b, beta)
         )  # each [n_out, m]
 
         def gradient(*args, upstream=None):
             g = args[-1] if upstream is None else upstream
-
-            def of_input(inputs):
-                x_i, b_i = inputs  # [m], [n_out]
-                c_i = x_i[None] + b_i[:, None]
-                g_c = g * ops.exp(beta * (c_i - reference) - log_mean) / x.shape[0]
-                return ops.sum(g_c, axis=0), ops.sum(g_c, axis=1)
-
-            def of_beta(inputs):
-                b_l, g_l = inputs
-                return ops.sum(g_l * _slope(x + b_l[:, None], beta, None))
-
-            g_x, g_b = _map(of_input, (x, b))
-            g_beta = 0.0 * beta if beta_is_static else ops.sum(_map(of_beta, (ops.transpose(b), g)))
-            return g_x, g_b, g_beta
+            arguments = (x, b, beta, g, reference, log_mean, beta_is_static)
+            return ops.cond(
+                safe, lambda: _slope_by_products(*arguments), lambda: _slope_by_loop(*arguments)
+            )
 
         return y, gradient
 
     return mex_columns
+
+
+def _products_are_accurate(x, b, beta):
+    """Whether MEX with offsets may run as `log sum exp(beta x) exp(beta b)`.
+
+    No sum underflows if either the inputs of a position or the offsets of an output lie within
+    60 / |beta|; no difference of logarithms cancels if beta times one of the ranges is above 1.
+    """
+    of_x = ops.max(ops.max(x, axis=0) - ops.min(x, axis=0))
+    of_b = ops.max(ops.max(b, axis=0) - ops.min(b, axis=0))
+    size = ops.abs(beta)
+    return ops.logical_and(
+        size * ops.minimum(of_x, of_b) <= _SAFE, size * ops.maximum(of_x, of_b) >= _SMALL
+    )
+
+
+def _value_by_products(x, b, beta):
+    """What `_value` returns for each output; one product of matrices."""
+    (p, of_x), (q, of_b) = _shifted_exp(x, beta), _shifted_exp(b, beta)
+    log_mean = ops.log(ops.matmul(ops.transpose(q), p) / x.shape[0])
+    reference = of_b[:, None] + of_x[None]
+    return reference + log_mean / beta, reference, log_mean
+
+
+def _slope_by_products(x, b, beta, g, reference, log_mean, beta_is_static):
+    p, q = _shifted_exp(x, beta)[0], _shifted_exp(b, beta)[0]
+    g_sum = g * ops.exp(-log_mean) / x.shape[0]  # [n_out, m]
+    g_x = p * ops.matmul(q, g_sum)
+    g_b = q * ops.matmul(p, ops.transpose(g_sum))
+    if beta_is_static:
+        return g_x, g_b, 0.0 * beta
+
+    def of_beta(inputs):  # by products the winner's distance would cancel
+        b_l, g_l = inputs
+        return ops.sum(g_l * _far_slope(x + b_l[:, None], beta, None))
+
+    return g_x, g_b, ops.sum(_map(of_beta, (ops.transpose(b), g)))
+
+
+def _shifted_exp(c, beta):
+    """exp(beta (c - r)), at most 1, and the extreme r of the first axis."""
+    r = ops.where(beta > 0, ops.max(c, axis=0), ops.min(c, axis=0))
+    return ops.exp(beta * (c - r[None])), r
+
+
+def _value_by_loop(x, b, beta):
+    return _map(lambda b_l: _value(x + b_l[:, None], beta, None), ops.transpose(b))
+
+
+def _slope_by_loop(x, b, beta, g, reference, log_mean, beta_is_static):
+    def of_input(inputs):
+        x_i, b_i = inputs  # [m], [n_out]
+        c_i = x_i[None] + b_i[:, None]
+        g_c = g * ops.exp(beta * (c_i - reference) - log_mean) / x.shape[0]
+        return ops.sum(g_c, axis=0), ops.sum(g_c, axis=1)
+
+    def of_beta(inputs):
+        b_l, g_l = inputs
+        return ops.sum(g_l * _slope(x + b_l[:, None], beta, None))
+
+    g_x, g_b = _map(of_input, (x, b))
+    g_beta = 0.0 * beta if beta_is_static else ops.sum(_map(of_beta, (ops.transpose(b), g)))
+    return g_x, g_b, g_beta
 
 
 def _value(c, beta, mass):
@@ -238,11 +293,16 @@ def _slope(c, beta, mass):
     half_variance = _mean(square * rest, mass)
     y = ops.where(small, beta * (beta * half_variance), 0.0)
     series = _mean(square * (1 + t * rest), mass) / (1 + y) - half_variance * _log1p_ratio(y)
-    e = ops.exp(ops.minimum(t, 1.0))  # in this branch t <= 0; the bound keeps the other one finite
-    mean = _mean(e, mass)
-    far_beta = ops.where(small, 1.0, beta)
-    far = (_mean(e * distance, mass) / mean - ops.log(mean) / far_beta) / far_beta
+    far = _far_slope(c, ops.where(small, 1.0, beta), mass)
     return ops.where(small, ops.where(small, series, 0.0), far)
+
+
+def _far_slope(c, beta, mass):
+    """`_slope` where the terms are far apart for beta; elsewhere it keeps fewer digits."""
+    distance = c - ops.where(beta > 0, ops.max(c, axis=0), ops.min(c, axis=0))[None]
+    e = ops.exp(beta * distance)
+    mean = _mean(e, mass)
+    return (_mean(e * distance, mass) / mean - ops.log(mean) / beta) / beta
 
 
 def _expansion(c, beta, mass):

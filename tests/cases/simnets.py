@@ -91,6 +91,23 @@ def _mex():
             )
     yield Case("MEX-many", "MEX", {"units": 20}, (2, 3), reference.mex, {"beta": (0.4, 2.0)})
     yield Case("MEX-deep", "MEX", {"units": 2}, (2, 20), reference.mex, {"beta": (0.4, 2.0)})
+    for name, beta in (
+        ("narrow", (0.01, 0.02)),
+        ("wide", (50.0, 60.0)),
+        ("wide-negative", (-60.0, -50.0)),
+    ):
+        # beta times the ranges is too small or too large for products of matrices
+        for units, n_in in ((20, 3), (2, 20)):
+            yield Case(
+                f"MEX-{name}-{n_in}-{units}",
+                "MEX",
+                {"units": units},
+                (2, n_in),
+                reference.mex,
+                {"beta": beta},
+            )
+    far = {"beta": (20.0, 25.0), "x": (-0.5, 0.5), "offsets": (99.0, 101.0)}
+    yield Case("MEX-far-offsets", "MEX", {"units": 3}, (2, 8), reference.mex, far)
     plain = {"units": 2, "use_offsets": False}
     ranges = {"beta": (-0.7, -0.5)}
     yield Case("MEX-plain", "MEX", plain, (3, 4), partial(reference.mex, units=2), ranges)
