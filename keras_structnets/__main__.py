@@ -62,9 +62,11 @@ def train(name, recipe, out, overwrite, size, **settings):
     training.train(recipe, out, overwrite=overwrite)
 
 
-def pretrain(name, dataset, out, overwrite, seed):
+def pretrain(name, dataset, templates, out, overwrite, seed):
     """Start a SimNet from images without labels, and save it."""
-    training.pretrain(training.Recipe(name, dataset, seed=seed), out, overwrite=overwrite)
+    how = "mixture" if templates == "mixture" else "whitening"
+    recipe = training.Recipe(name, dataset, seed=seed, pretrain=how)
+    training.pretrain(recipe, out, overwrite=overwrite)
 
 
 def evaluate(model, dataset):
@@ -130,6 +132,12 @@ def _parser():
     )
     sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
     sub.add_argument("--dataset", metavar="digits|PATH", default="digits")
+    sub.add_argument(
+        "--templates",
+        choices=("mixture", "keep"),
+        default="mixture",
+        help="where the similarities start: from a mixture of the patches, or as they are",
+    )
     sub.add_argument("--seed", type=int, default=0, metavar="INT")
     _add_out(sub)
 
@@ -174,6 +182,8 @@ def _add_train_arguments(sub):
             options |= {"metavar": "digits|PATH", "help": "PATH: a sub-folder of images per class"}
         elif field.name in CHOICES:
             options["metavar"] = "|".join(CHOICES[field.name])
+            if field.name == "pretrain":  # the option alone asks for what trains best
+                options |= {"nargs": "?", "const": "whitening"}
         elif field.name == "image_size":
             options |= {
                 "type": int,
@@ -181,8 +191,6 @@ def _add_train_arguments(sub):
                 "metavar": ("HEIGHT", "WIDTH"),
                 "help": "of a folder's images",
             }
-        elif field.type is bool:
-            options = {"action": "store_true", "default": None, "help": "start from the images"}
         elif field.name == "drop_epochs":
             options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
         else:

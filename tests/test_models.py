@@ -84,3 +84,15 @@ def test_it_trains_compiled_without_a_warning_from_us(name):
     ]
     keras.utils.clear_session()
     assert not still, f"{still} did not move"
+
+
+@pytest.mark.parametrize("name", ["simnet_2layer", "simnet_3layer_compact"])
+def test_simnets_pad_only_images_that_are_too_small_for_convolutions_without_padding(name):
+    def paddings(**options):
+        layers = ksn.zoo.build(name, **options).layers
+        return {layer.padding for layer in layers if hasattr(layer, "padding")} - {None}
+
+    assert paddings() == {"valid"}
+    assert paddings(input_shape=(28, 28, 1)) == {"valid"}
+    assert "same" in paddings(input_shape=(8, 8, 1))
+    assert "same" in paddings(padding="same")

@@ -3,6 +3,7 @@
 from keras import initializers, layers
 
 from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D
+from keras_structnets.layers.simnets import SparseWeights
 
 
 def whitened_similarity(
@@ -16,7 +17,8 @@ def whitened_similarity(
     p=2.0,
     trainable_p=False,
     normalize=True,
-    scale=8.0,
+    scale=4.0,
+    selected=4,
     noise=0.0,
     name="similarity",
 ):
@@ -36,8 +38,10 @@ def whitened_similarity(
         strides, padding: of the convolution.
         p, trainable_p: the order, and whether it is learned.
         normalize: whether to normalize between the two.
-        scale: initial weights are scale / filters, so that similarities do not grow with the
-            dimension; None starts them at 1.
+        scale: sum of the initial weights of a template, so that similarities do not grow with the
+            dimension; None starts all weights at 1.
+        selected: so many coordinates of each template, at random, have these weights, the others
+            start at 0. With weights on all coordinates the similarities start almost equal.
         noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
         name: prefix of the layers' names.
     """
@@ -51,23 +55,24 @@ def whitened_similarity(
         p=p,
         trainable_p=trainable_p,
         templates_initializer=initializers.RandomNormal(stddev=1.0 if normalize else 0.05),
-        weights_initializer=initializers.Constant(1.0 if scale is None else scale / filters),
+        weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
         name=name,
     )(x)
 
 
-def mex_classifier(features, num_classes, *, offset_stddev=4.0, pool_beta=0.1):
+def mex_classifier(features, num_classes, *, beta=0.3, offset_stddev=8.0, pool_beta=0.1):
     """Classification MEX at each position, then global MEX pooling (Deep SimNets, 4.1 and 4.3).
 
     `MEX_beta2 over positions of MEX_beta1 over channels of (x_l + b_rl)`; both betas are learned.
     The gradient into the network vanishes while the offsets of all classes are equal, so they start
-    far apart; the pooling starts near the mean, so that every position learns.
+    far apart. `beta` starts small, so that MEX is no hard maximum and many channels learn, and
+    `pool_beta` near the mean, so that every position does.
 
     Shapes: [b, h, w, n] -> [b, num_classes].
     """
     offsets = initializers.RandomNormal(stddev=offset_stddev)
-    scores = MEX(num_classes, offsets_initializer=offsets, name="classification")(features)
-    return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores)
+    scores = MEX(num_classes, beta=beta, offsets_initializer=offsets, name="classification")
+    return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores(features))
 
 
 def normalization(name=None):

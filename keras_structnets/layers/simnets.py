@@ -1,5 +1,7 @@
 """Layers of Deep SimNets: similarity, MEX and MEX pooling."""
 
+import math
+
 import keras
 from keras import constraints, initializers, regularizers
 
@@ -21,6 +23,42 @@ class AtLeast(keras.constraints.Constraint):
 
     def get_config(self):
         return {"minimum": self.minimum}
+
+
+@_register
+class SparseWeights(initializers.Initializer):
+    """Starts each template with equal weights on `selected` random coordinates, and 0 elsewhere.
+
+    With equal weights on all coordinates every similarity is nearly the same function, the distance
+    from the middle of all templates; with few, each template looks at something of its own. The
+    zeros learn like other weights.
+
+    Shapes: [*kernel_size, c, n_out]; the coordinates are all axes but the last.
+
+    Args:
+        total: sum of the weights of each template, above 0.
+        selected: coordinates with a weight, at least 1; all where there are fewer.
+        seed: an integer; None draws one from Keras' own seed.
+
+    Raises:
+        ValueError: for a total or selected out of range.
+    """
+
+    def __init__(self, total=4.0, selected=4, seed=None):
+        self.total = checks.positive("SparseWeights", "total", total)
+        self.selected = checks.integer("SparseWeights", "selected", selected)
+        self._dice = initializers.RandomUniform(0.0, 1.0, seed=seed)
+
+    def __call__(self, shape, dtype=None):
+        n_in = math.prod(shape[:-1])
+        selected = min(self.selected, n_in)
+        dice = self._dice((n_in, shape[-1]))
+        place = keras.ops.argsort(keras.ops.argsort(dice, axis=0), axis=0)  # a shuffled 0..n_in-1
+        weights = keras.ops.where(place < selected, self.total / selected, 0.0)
+        return keras.ops.cast(keras.ops.reshape(weights, shape), dtype or "float32")
+
+    def get_config(self):
+        return {"total": self.total, "selected": self.selected, "seed": self._dice.seed}
 
 
 class _SimilarityBase(keras.layers.Layer):

@@ -27,10 +27,10 @@ class LayerReport:
         dimension: coordinates of the whitened patches.
         effective_dimension: of the patches, by Minka's criterion.
         n_patches: drawn for it.
-        log_likelihoods: of the mixture, per patch, at each step of the fit.
-        p: the shape of the mixture.
+        log_likelihoods: of the mixture, per patch, at each step of the fit; empty without a mixture.
+        p: the order of the similarity: the shape of the mixture.
         empty_components: components that hold fewer than two patches.
-        mixture: the fitted `GeneralizedGaussianMixture` of the whitened patches.
+        mixture: the fitted `GeneralizedGaussianMixture` of the whitened patches, or None.
         whitening: the fitted `Whitening` of the patches.
     """
 
@@ -41,7 +41,7 @@ class LayerReport:
     log_likelihoods: list
     p: float
     empty_components: list
-    mixture: GeneralizedGaussianMixture
+    mixture: GeneralizedGaussianMixture | None
     whitening: Whitening
 
 
@@ -54,7 +54,8 @@ class Report:
     def __str__(self):
         rows = ["layer            patches  dimension (effective)  p     log-likelihood      empty"]
         for row in self.layers:
-            likelihood = f"{row.log_likelihoods[0]:.2f} -> {row.log_likelihoods[-1]:.2f}"
+            steps = row.log_likelihoods
+            likelihood = f"{steps[0]:.2f} -> {steps[-1]:.2f}" if steps else "no mixture"
             dimension = f"{row.dimension} ({row.effective_dimension})"
             rows.append(
                 f"{row.name:16} {row.n_patches:7} {dimension:>22}  {row.p:.2f}  "
@@ -63,16 +64,23 @@ class Report:
         return "\n".join(rows)
 
     def plot(self):
-        """A matplotlib figure: the log-likelihood of each layer's mixture, step by step."""
+        """A matplotlib figure: variances of each layer's patches, and its mixture's log-likelihood."""
         from matplotlib.figure import Figure
 
-        figure = Figure((4 * len(self.layers), 3), layout="constrained")
-        for axes, row in zip(
-            figure.subplots(1, len(self.layers), squeeze=False)[0], self.layers, strict=True
-        ):
-            axes.plot(row.log_likelihoods)
-            axes.set(title=f"{row.name}, p = {row.p:.2f}", xlabel="step of EM")
-            axes.set_ylabel("log-likelihood per patch")
+        figure = Figure((4 * len(self.layers), 6), layout="constrained")
+        panels = figure.subplots(2, len(self.layers), squeeze=False)
+        for (above, below), row in zip(panels.T, self.layers, strict=True):
+            above.semilogy(
+                np.arange(1, len(row.whitening.eigenvalues_) + 1), row.whitening.eigenvalues_
+            )
+            above.axvline(row.dimension, color="0.5", linestyle=":", label=f"kept: {row.dimension}")
+            above.set(
+                title=row.name, xlabel="principal direction", ylabel="variance of the patches"
+            )
+            above.legend()
+            below.plot(row.log_likelihoods)
+            below.set(title=f"p = {row.p:.2f}", xlabel="step of EM")
+            below.set_ylabel("log-likelihood per patch")
         return figure
 
 
@@ -84,6 +92,7 @@ def pretrain(
     n_patches=30_000,
     batch_size=500,
     whitening="ica",
+    templates="mixture",
     temperature=1.0,
     offset_spread=1.0,
     max_iter=30,
@@ -113,6 +122,11 @@ def pretrain(
         n_patches: how many patches are drawn for each layer, evenly over the images.
         batch_size: images per forward pass.
         whitening: "ica", "pca" or "zca".
+        templates: "mixture" for all of the paper's section 5, or "keep" to stop after the whitening
+            and leave the similarities and offsets as they are. For classification "keep" has been
+            the better start (`benchmarks/simnets_training.py`): whitened patches of photographs look
+            the same with their signs changed, so that the components of a mixture lie about zero
+            and differ in scale, and their maps all tell the contrast of the patch.
         temperature: divides weights and offsets: the maps are log densities over it. Sums over many
             dimensions make MEX a hard maximum, so that few templates learn; a temperature of the order
             of the dimension avoids it. A number, or "dimension" for an eighth of that.
@@ -142,6 +156,7 @@ def pretrain(
     """
     images = _checked(model, images)
     n_patches = checks.integer("pretrain", "n_patches", n_patches, 2)
+    checks.one_of("pretrain", "templates", templates, ("mixture", "keep"))
     checks.integer("pretrain", "batch_size", batch_size)
     if temperature != "dimension":
         checks.positive("pretrain", "temperature", temperature)
@@ -152,8 +167,13 @@ def pretrain(
     rows = []
     for pair in pairs:
         patches = _draw(model, pair.convolution, images, n_patches, batch_size, rng, bar)
-        fit = {"max_iter": max_iter, "reg": reg}
-        rows.append(_fit(pair, patches, whitening, temperature, offset_spread, fit, rng))
+        fitted = _whitening(pair, patches, whitening, rng)
+        _set_convolution(pair, fitted)
+        mixture = None
+        if templates == "mixture":
+            mixture = _mixture(pair, fitted.transform(patches), max_iter, reg, rng)
+            _set_similarity(pair, mixture, temperature, offset_spread, rng)
+        rows.append(_report(pair, patches, fitted, mixture))
         bar.add(1)
     return Report(rows)
 
@@ -259,48 +279,51 @@ def _patches_at_random(maps, chosen, convolution, rng):
     return maps[tuple(index)].reshape(len(chosen), -1)
 
 
-def _fit(pair, patches, method, temperature, offset_spread, options, rng):
-    """Whiten, fit the mixture, and write both into the layers."""
-    seed = int(rng.integers(2**31))
-    filters, n_templates = pair.convolution.filters, pair.similarity.n_out
-    whitening = _whitening(pair, patches, method, filters, seed)
-    y = whitening.transform(patches)  # [n, dimension]
-    learned = pair.similarity.trainable_p
-    mixture = GeneralizedGaussianMixture(
-        min(n_templates, max(len(y) // 2, 1)),
-        shape="fit" if learned else pair.similarity.initial_p,
-        random_state=seed,
-        **options,
-    ).fit(y)
-    if temperature == "dimension":
-        temperature = max(y.shape[1] / 8, 1.0)
-    _set_convolution(pair, whitening)
-    offsets = _set_similarity(pair.similarity, mixture, temperature, rng)
-    if pair.mex is not None and pair.mex.offsets is not None:
-        spread = offset_spread * rng.standard_normal(pair.mex.offsets.shape)
-        pair.mex.offsets.assign(offsets[:, None] + spread)
-    return LayerReport(
-        pair.similarity.name,
-        y.shape[1],
-        int(Whitening("pca", "auto").fit(patches).n_components_),
-        len(patches),
-        [float(value) for value in mixture.log_likelihoods_],
-        float(mixture.shape_),
-        [int(i) for i in mixture.empty_components_],
-        mixture,
-        whitening,
-    )
-
-
-def _whitening(pair, patches, method, filters, seed):
+def _whitening(pair, patches, method, rng):
     """At most `filters` coordinates, fewer where the patches do not vary in so many directions."""
     try:
-        n = min(Whitening("pca").fit(patches).n_components_, filters)
-        return Whitening(method, n, random_state=seed).fit(patches)
+        n = min(Whitening("pca").fit(patches).n_components_, pair.convolution.filters)
+        return Whitening(method, n, random_state=_seed(rng)).fit(patches)
     except ValueError as error:
         raise ValueError(
             f"pretrain: the patches before {pair.convolution.name!r} can not be whitened: {error}"
         ) from error
+
+
+def _mixture(pair, y, max_iter, reg, rng):
+    """The mixture of whitened patches y [n, dimension], of the layer's shape unless that is learned."""
+    similarity = pair.similarity
+    return GeneralizedGaussianMixture(
+        min(similarity.n_out, max(len(y) // 2, 1)),
+        shape="fit" if similarity.trainable_p else similarity.initial_p,
+        max_iter=max_iter,
+        reg=reg,
+        random_state=_seed(rng),
+    ).fit(y)
+
+
+def _seed(rng):
+    return int(rng.integers(2**31))
+
+
+def _report(pair, patches, whitening, mixture):
+    found = (
+        ([], pair.similarity.initial_p, [])
+        if mixture is None
+        else (mixture.log_likelihoods_, mixture.shape_, mixture.empty_components_)
+    )
+    log_likelihoods, p, empty = found
+    return LayerReport(
+        pair.similarity.name,
+        len(whitening.components_),
+        int(Whitening("pca", "auto").fit(patches).n_components_),
+        len(patches),
+        [float(value) for value in log_likelihoods],
+        float(p),
+        [int(i) for i in empty],
+        mixture,
+        whitening,
+    )
 
 
 def _set_convolution(pair, whitening):
@@ -322,17 +345,20 @@ def _set_convolution(pair, whitening):
             identity.gamma.assign(np.ones(convolution.filters))
 
 
-def _set_similarity(similarity, mixture, temperature, rng):
-    """Templates, weights and p of the mixture; returns the offsets c_l over the temperature.
+def _set_similarity(pair, mixture, temperature, offset_spread, rng):
+    """Templates, weights, p and offsets of the mixture; weights and c_l over the temperature.
 
     Templates without a component repeat one of the others, with half of its prior.
     """
+    similarity = pair.similarity
     k, n = len(mixture.means_), similarity.n_out
     chosen = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
     share = np.bincount(chosen, minlength=k)[chosen]
     shape = similarity.templates.shape
     templates, weights = np.zeros(shape, "float32"), np.zeros(shape, "float32")
     d = mixture.means_.shape[1]
+    if temperature == "dimension":
+        temperature = max(d / 8, 1.0)
     templates[..., :d, :] = mixture.templates[:, chosen]
     weights[..., :d, :] = mixture.weights[:, chosen] / temperature
     similarity.templates.assign(templates)
@@ -340,4 +366,7 @@ def _set_similarity(similarity, mixture, temperature, rng):
         similarity.similarity_weights.assign(weights)
     if similarity.trainable_p:
         similarity.p.assign(mixture.shape_)
-    return (mixture.offsets[chosen] - np.log(share)) / temperature
+    if pair.mex is not None and pair.mex.offsets is not None:
+        offsets = (mixture.offsets[chosen] - np.log(share)) / temperature
+        spread = offset_spread * rng.standard_normal(pair.mex.offsets.shape)
+        pair.mex.offsets.assign(offsets[:, None] + spread)

@@ -21,6 +21,7 @@ CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("constant", "cosine", "step"),
     "augmentation": ("none", "crop", "crop_flip"),
+    "pretrain": ("none", "whitening", "mixture"),
 }
 
 
@@ -43,7 +44,8 @@ class Recipe:
         augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
             its own; "crop_flip", the same and half of the images mirrored.
         pad: pixels that the crop pads on each side.
-        pretrain: whether a SimNet starts from the training images, without their labels.
+        pretrain: what of a SimNet starts from the training images, without their labels: "none",
+            "whitening" for its convolutions, or "mixture" for its similarities too.
         seed: of the initial weights and of the order and augmentation of the images.
         image_size: (height, width) that a folder's images are resized to; None for the first one's.
         validation_fraction: share of each class that is held out of a folder.
@@ -74,7 +76,7 @@ class Recipe:
     weight_decay: float = 0.0
     augmentation: str = "none"
     pad: int = 4
-    pretrain: bool = False
+    pretrain: str = "none"
     seed: int = 0
     image_size: tuple | None = None
     validation_fraction: float = 0.2
@@ -143,12 +145,6 @@ def _text(name, value):
     return value
 
 
-def _boolean(name, value):
-    if not isinstance(value, bool):
-        raise ValueError(f"Recipe: `{name}` must be true or false, got {value!r}. Use {name}=true.")
-    return value
-
-
 def _integer(minimum):
     return lambda name, value: checks.integer("Recipe", name, value, minimum)
 
@@ -209,7 +205,7 @@ _CHECKS = {
     "weight_decay": _nonnegative,
     "augmentation": _choice,
     "pad": _integer(0),
-    "pretrain": _boolean,
+    "pretrain": _choice,
     "seed": _integer(0),
     "image_size": _image_size,
     "validation_fraction": _fraction,

@@ -53,7 +53,7 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     _refuse_earlier_run(out, overwrite)
     model, data = _model_and_data(recipe, verbose)
     start = time.perf_counter()
-    if recipe.pretrain:
+    if recipe.pretrain != "none":
         _pretrain(model, recipe, data, verbose)
     history = _fit(model, recipe, data, verbose)
     seconds = time.perf_counter() - start
@@ -88,7 +88,8 @@ def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
     The folder `out` gets `<name>.keras`, the report as `pretraining.txt` and `pretraining.png`.
 
     Args:
-        recipe: a `Recipe`; what it says of training has no part.
+        recipe: a `Recipe`; what it says of training has no part. With `pretrain` "none" all is
+            pre-trained, as with "mixture".
         out: the folder; None for `runs/<model>_<dataset>_pretrained`.
         overwrite: whether an earlier run in the folder may be replaced.
         verbose: 1 shows a progress bar, 0 nothing.
@@ -145,8 +146,9 @@ def _model_and_data(recipe, verbose):
 
 def _pretrain(model, recipe, data, verbose):
     extra("sklearn")
+    templates = "keep" if recipe.pretrain == "whitening" else "mixture"
     report = keras_structnets.pretraining.pretrain(
-        model, data.x_train, seed=recipe.seed, verbose=verbose
+        model, data.x_train, seed=recipe.seed, templates=templates, verbose=verbose
     )
     if verbose:
         print(report)

@@ -8,11 +8,19 @@ from keras_structnets.zoo.registry import register
 
 PAPER = "Deep SimNets"
 MAXIMUM, MEAN = float("inf"), 0.0  # beta of a fixed pooling
+SMALLEST_UNPADDED = 28  # height and width down to which convolutions do without padding
 
 
 def _pooling(beta, padding="same", name=None):
     """Fixed 3x3 pooling with stride 2; the mean is the same on all backends, which Keras' is not."""
     return MEXPooling2D(3, 2, padding, beta, trainable_beta=False, name=name)
+
+
+def _padding(x, padding):
+    """None is "valid" where the image is large enough for it; a border of zeros costs accuracy."""
+    if padding is not None:
+        return padding
+    return "valid" if min(x.shape[1:3]) >= SMALLEST_UNPADDED else "same"
 
 
 def _mex_head(x, num_classes, *, offset_stddev=4.0):
@@ -50,11 +58,10 @@ def simnet_mlp(x, *, units=100, p=2.0, scale=8.0):
     summary="one layer of whitened l2 similarity (Figure 2b)",
     head=mex_classifier,
 )
-def simnet_1layer(x, *, templates=50, p=2.0, normalize=True, scale=8.0):
+def simnet_1layer(x, *, templates=50, p=2.0, normalize=True, scale=4.0, selected=4):
     patch = 25 * x.shape[-1]  # not reduced by the whitening
-    return whitened_similarity(
-        x, patch, 5, templates=templates, padding="valid", p=p, normalize=normalize, scale=scale
-    )
+    options = {"normalize": normalize, "scale": scale, "selected": selected}
+    return whitened_similarity(x, patch, 5, templates=templates, padding="valid", p=p, **options)
 
 
 def _flat_head(x, num_classes):
@@ -81,8 +88,12 @@ def convnet_1layer(x, *, filters=50):
     printed={10: "64.6K", 100: "70.3K"},
     head=mex_classifier,
 )
-def simnet_2layer(x, *, channels=(32, 64), padding="same", normalize=True, scale=8.0, noise=0.0):
-    options = {"padding": padding, "normalize": normalize, "scale": scale, "noise": noise}
+def simnet_2layer(
+    x, *, channels=(32, 64), padding=None, normalize=True, scale=4.0, selected=4, noise=0.0
+):
+    padding = _padding(x, padding)
+    options = {"padding": padding, "normalize": normalize, "scale": scale}
+    options |= {"selected": selected, "noise": noise}
     x = whitened_similarity(x, channels[0], 5, name="similarity_1", **options)
     x = _pooling(MAXIMUM, padding, name="pooling_1")(x)
     strides = 2 if padding == "same" else 1  # 32-16-8, or without padding 28-13-9
@@ -124,9 +135,11 @@ def caffe_convnet(x, *, filters=(32, 32, 64)):
     head=mex_classifier,
 )
 def simnet_3layer(
-    x, *, channels=(192, 192, 192), padding="same", normalize=True, scale=8.0, noise=0.0
+    x, *, channels=(192, 192, 192), padding=None, normalize=True, scale=4.0, selected=4, noise=0.0
 ):
-    options = {"padding": padding, "normalize": normalize, "scale": scale, "noise": noise}
+    padding = _padding(x, padding)
+    options = {"padding": padding, "normalize": normalize, "scale": scale}
+    options |= {"selected": selected, "noise": noise}
     for i, (width, size, beta) in enumerate(
         zip(channels, (5, 5, 3), (MAXIMUM, MEAN, None), strict=True), 1
     ):

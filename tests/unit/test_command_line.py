@@ -81,6 +81,32 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
         assert words in printed
 
 
+SMALL = ("simnet_3layer_compact", "--dataset", "digits")
+
+
+def test_pretrain_writes_a_model_and_its_report(tmp_path, capsys):
+    out = tmp_path / "started"
+    assert main(["pretrain", *SMALL, "--out", str(out)]) == 0
+    assert "log-likelihood" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        "started.keras",
+        "pretraining.txt",
+        "pretraining.png",
+    }
+    assert "holds an earlier run" in error_of(capsys, "pretrain", *SMALL, "--out", out)
+    assert main(["pretrain", *SMALL, "--templates", "keep", "--out", str(out), "--overwrite"]) == 0
+    assert (out / "pretraining.txt").read_text().count("no mixture") == 3
+
+
+def test_train_starts_from_the_images_where_asked(tmp_path, capsys):
+    command = ["train", *SMALL, "--pretrain", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "no mixture" in capsys.readouterr().out
+    assert 'pretrain = "whitening"' in (tmp_path / "run" / "recipe.toml").read_text()
+    wrong = ("train", *SMALL, "--pretrain", "mixtures", "--out", tmp_path / "other")
+    assert "Did you mean 'mixture'" in error_of(capsys, *wrong)
+
+
 def test_evaluate_prints_the_accuracy_of_the_run(trained, capsys):
     assert main(["evaluate", str(trained)]) == 0
     assert "% on 359 images of digits" in capsys.readouterr().out

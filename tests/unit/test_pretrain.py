@@ -60,13 +60,32 @@ def test_similarity_maps_are_the_log_densities_of_the_components(p, trainable_p,
         assert report.layers[0].p == pytest.approx(float(model.get_layer("first").p), rel=1e-6)
 
 
-def test_the_convolution_whitens_the_patches(images):
+@pytest.mark.parametrize("templates", ["mixture", "keep"])
+def test_the_convolution_whitens_the_patches(templates, images):
     model = simnet(padding="valid")
-    pretrain(model, images, n_patches=5000)
+    pretrain(model, images, n_patches=5000, templates=templates)
     (y,) = outputs(model, ["first_whitening"], images)
     y = y.reshape(-1, y.shape[-1])
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(np.cov(y.T), np.eye(6), atol=0.1)
+
+
+def test_templates_can_be_kept(images):
+    model = simnet()
+
+    def kept():
+        return [
+            keras.ops.convert_to_numpy(weight)
+            for name in ("first", "second", "classification")
+            for weight in model.get_layer(name).weights
+        ]
+
+    before = kept()
+    report = pretrain(model, images, templates="keep")
+    assert all(np.array_equal(a, b) for a, b in zip(before, kept(), strict=True))
+    assert all(row.mixture is None and row.log_likelihoods == [] for row in report.layers)
+    assert str(report).count("no mixture") == 2
+    assert len(report.plot().axes) == 4
 
 
 def test_a_seed_gives_the_same_weights_and_another_seed_others(images):
@@ -139,6 +158,11 @@ def test_wrong_images_are_refused(change, words, images):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_wrong_options_are_refused(images):
+    with pytest.raises(ValueError, match="`templates`.*'best'.*keep"):
+        pretrain(simnet(), images, templates="best")
+
+
 def test_a_model_without_pairs_is_refused(images):
     x = keras.Input(SHAPE)
     model = keras.Model(x, keras.layers.Conv2D(2, 1)(x))
@@ -149,7 +173,7 @@ def test_a_model_without_pairs_is_refused(images):
 def test_the_report_prints_and_plots(images):
     report = pretrain(simnet(), images)
     assert "first" in str(report)
-    assert len(report.plot().axes) == 2
+    assert len(report.plot().axes) == 4
     assert [row.dimension for row in report.layers] == [6, 5]
     assert all(len(row.log_likelihoods) > 1 for row in report.layers)
 

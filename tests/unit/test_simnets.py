@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
+from keras_structnets.layers.simnets import SparseWeights
 from tests.parity.probe import gradients
 
 INF = float("inf")
@@ -150,6 +151,36 @@ def test_weights_stay_nonnegative_and_p_positive_in_training():
 def test_mex_without_offsets_gives_equal_units():
     y = _numpy(ksn.layers.MEX(3, use_offsets=False)(np.arange(8.0).reshape(2, 4)))
     np.testing.assert_array_equal(y, np.repeat(y[:, :1], 3, axis=1))
+
+
+def test_sparse_weights_give_each_template_its_own_few_coordinates():
+    initializer = SparseWeights(total=6.0, selected=3, seed=1)
+    u = _numpy(initializer((2, 2, 5, 40)))
+    assert u.shape == (2, 2, 5, 40)
+    np.testing.assert_array_equal((u == 2.0).sum(axis=(0, 1, 2)), 3)
+    np.testing.assert_array_equal((u == 0.0).sum(axis=(0, 1, 2)), 17)
+    assert len({column.tobytes() for column in u.reshape(20, 40).T}) > 20
+    again = SparseWeights.from_config(initializer.get_config())
+    np.testing.assert_array_equal(_numpy(again((2, 2, 5, 40))), u)
+    assert not np.array_equal(_numpy(SparseWeights(6.0, 3, seed=2)((2, 2, 5, 40))), u)
+    np.testing.assert_allclose(_numpy(SparseWeights(6.0, 9)((4, 2))), 1.5)  # no more than there are
+
+
+def test_sparse_weights_follow_the_seed_of_keras():
+    def drawn():
+        keras.utils.set_random_seed(3)
+        return _numpy(SparseWeights()((9, 9))), _numpy(SparseWeights()((9, 9)))
+
+    (first, second), (again, _) = drawn(), drawn()
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_sparse_weights_refuse_what_makes_no_sense():
+    with pytest.raises(ValueError, match="`total`.*-1"):
+        SparseWeights(total=-1.0)
+    with pytest.raises(ValueError, match="`selected`.*0"):
+        SparseWeights(selected=0)
 
 
 @pytest.mark.parametrize(
