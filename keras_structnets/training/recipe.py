@@ -38,6 +38,7 @@ class Recipe:
         learning_rate: the first learning rate.
         schedule: "constant"; "cosine", down to zero at the end; or "step", times `drop_factor`
             after each of `drop_epochs`.
+        warmup_epochs: in which the rate of the cosine schedule first rises from zero.
         drop_epochs: epochs after which the step schedule lowers the rate.
         drop_factor: what the step schedule multiplies the rate by.
         weight_decay: decay per step as a share of each weight, times the learning rate.
@@ -71,6 +72,7 @@ class Recipe:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "constant"
+    warmup_epochs: float = 0.0
     drop_epochs: tuple = ()
     drop_factor: float = 0.1
     weight_decay: float = 0.0
@@ -86,6 +88,11 @@ class Recipe:
     def __post_init__(self):
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.warmup_epochs and (self.schedule != "cosine" or self.warmup_epochs >= self.epochs):
+            raise ValueError(
+                f"Recipe: `warmup_epochs` is {self.warmup_epochs:g} with schedule={self.schedule!r} "
+                f"and epochs={self.epochs}. Use it with 'cosine', and fewer than `epochs`."
+            )
 
     @classmethod
     def read(cls, path):
@@ -117,7 +124,12 @@ class Recipe:
         """The Keras optimizer, its rate following the schedule."""
         rate = self.learning_rate
         if self.schedule == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(rate, self.epochs * steps_per_epoch)
+            steps = self.epochs * steps_per_epoch
+            warmup = round(self.warmup_epochs * steps_per_epoch)
+            rising = {"warmup_target": rate, "warmup_steps": warmup} if warmup else {}
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0 if warmup else rate, steps - warmup, **rising
+            )
         elif self.schedule == "step" and self.drop_epochs:
             rate = keras.optimizers.schedules.PiecewiseConstantDecay(
                 [epoch * steps_per_epoch for epoch in self.drop_epochs],
@@ -200,6 +212,7 @@ _CHECKS = {
     "optimizer": _choice,
     "learning_rate": _positive,
     "schedule": _choice,
+    "warmup_epochs": _nonnegative,
     "drop_epochs": _epochs,
     "drop_factor": _positive,
     "weight_decay": _nonnegative,

@@ -73,6 +73,8 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         ("learning_rate", -1.0),
         ("learning_rate", float("nan")),
         ("schedule", "cosin"),
+        ("warmup_epochs", -1.0),
+        ("warmup_epochs", 100.0),
         ("drop_epochs", [7, 3]),
         ("drop_factor", 0),
         ("weight_decay", -1e-4),
@@ -99,6 +101,10 @@ def test_the_learning_rate_follows_the_schedule():
     assert rates() == [0.1] * 5
     assert rates(schedule="cosine") == pytest.approx(
         [0.05 * (1 + np.cos(np.pi * step / 50)) for step in (0, 10, 11, 25, 50)], abs=1e-7
+    )
+    warm = rates(schedule="cosine", warmup_epochs=2.2)  # 11 steps
+    assert warm == pytest.approx(
+        [0, 0.1 * 10 / 11, *(0.05 * (1 + np.cos(np.pi * i / 39)) for i in (0, 14, 39))], abs=1e-7
     )
     steps = rates(schedule="step", drop_epochs=[2, 6], drop_factor=0.5)
     assert steps == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
