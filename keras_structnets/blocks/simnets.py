@@ -54,7 +54,7 @@ def whitened_similarity(
         filters if templates is None else templates,
         p=p,
         trainable_p=trainable_p,
-        templates_initializer=initializers.RandomNormal(stddev=1.0 if normalize else 0.05),
+        templates_initializer=initializers.RandomNormal(stddev=1.5 if normalize else 0.05),
         weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
         name=name,
     )(x)
