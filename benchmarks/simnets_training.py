@@ -1,7 +1,7 @@
 """What good random weights and pre-training are worth: one budget, several starts.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.simnets_training FOLDER [--epochs 5] [--seeds 0 1 2]
-        [--rows caffe naive random whitened mixture both]
+        [--rows caffe naive random mixture whitened] [--rate RATE]
 
 FOLDER holds one sub-folder of images per class; the last 500 of each class, by file name, are held
 out. All rows see every image `--epochs` times in batches of 32, without augmentation, with Adam; the
@@ -14,9 +14,8 @@ the table as Markdown: a run that is there already is replaced, others are kept.
 - naive: simnet_2layer with weights of 1, offsets of spread 0.1, betas of 1, nothing normalized, and
   padded convolutions.
 - random: simnet_2layer as `keras_structnets.zoo.build` gives it.
-- whitened: the same, its convolutions pre-trained (`pretrain(templates="keep")`).
-- mixture: naive, wholly pre-trained.
-- both: random, wholly pre-trained.
+- mixture: the same, wholly pre-trained: filters, templates, weights and offsets.
+- whitened: the same, its filters pre-trained and the rest random (`pretrain(templates="keep")`).
 """
 
 import argparse
@@ -38,9 +37,8 @@ ROWS = {  # name in the zoo, its sizes, arguments of `pretrain` or None, highest
     "caffe": ("caffe_convnet", {}, None, 1e-3),
     "naive": ("simnet_2layer", NAIVE, None, 3e-3),
     "random": ("simnet_2layer", {}, None, 2e-2),
+    "mixture": ("simnet_2layer", {}, MIXTURE, 2e-2),
     "whitened": ("simnet_2layer", {}, WHITENED, 2e-2),
-    "mixture": ("simnet_2layer", NAIVE, MIXTURE, 3e-3),
-    "both": ("simnet_2layer", {}, MIXTURE, 2e-2),
 }
 BATCH, WARMUP = 32, 0.7
 

@@ -112,7 +112,8 @@ def pretrain(
     Where a MEX follows, its offsets become c_l plus a random part that differs between its units, for
     with equal offsets all units would learn the same.
 
-    A batch normalization between the two is set to the identity.
+    A batch normalization between the two is set to the identity, one before the convolution,
+    if without parameters, to the mean and variance of what it normalizes.
 
     Args:
         model: a built model with pairs of a convolution and a 1x1 similarity, in the order of
@@ -167,6 +168,8 @@ def pretrain(
     rows = []
     for pair in pairs:
         patches = _draw(model, pair.convolution, images, n_patches, batch_size, rng, bar)
+        if pair.before is not None and not (pair.before.center or pair.before.scale):
+            patches = _standardize(pair.before, patches)
         fitted = _whitening(pair, patches, whitening, rng)
         _set_convolution(pair, fitted)
         mixture = None
@@ -180,8 +183,9 @@ def pretrain(
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A convolution, the normalization after it (or None), its similarity, and a MEX after that."""
+    """A convolution, normalizations before and after it (or None), its similarity, a MEX after that."""
 
+    before: keras.layers.Layer | None
     convolution: keras.layers.Layer
     normalization: keras.layers.Layer | None
     similarity: keras.layers.Layer
@@ -195,15 +199,12 @@ def find_pairs(model):
     for similarity in model.layers:
         if not isinstance(similarity, _SIMILARITIES) or set(similarity.kernel_size) != {1}:
             continue
-        source, normalization = made_by.get(id(similarity.input)), None
-        while isinstance(source, (*_PASSED, keras.layers.BatchNormalization)):
-            if isinstance(source, keras.layers.BatchNormalization):
-                normalization = source
-            source = made_by.get(id(source.input))
+        source, normalization = _behind_normalization(similarity, made_by)
         if isinstance(source, _CONVOLUTIONS) and _is_affine(source):
+            before = _behind_normalization(source, made_by)[1]
             followers = [a for a in model.layers if getattr(a, "input", None) is similarity.output]
             mex = next((a for a in followers if isinstance(a, layers.MEX)), None)
-            pairs.append(Pair(source, normalization, similarity, mex))
+            pairs.append(Pair(before, source, normalization, similarity, mex))
     if not pairs:
         raise ValueError(
             f"pretrain: the `model` {model.name!r} has no convolution (with bias, without activation, "
@@ -211,6 +212,16 @@ def find_pairs(model):
             "keras_structnets.zoo.build('simnet_2layer')."
         )
     return pairs
+
+
+def _behind_normalization(layer, made_by):
+    """What makes the input of `layer`, noise and normalization aside, and that normalization or None."""
+    source, normalization = made_by.get(id(layer.input)), None
+    while isinstance(source, (*_PASSED, keras.layers.BatchNormalization)):
+        if isinstance(source, keras.layers.BatchNormalization):
+            normalization = source
+        source = made_by.get(id(source.input))
+    return source, normalization
 
 
 def _is_affine(convolution):
@@ -250,6 +261,22 @@ def _draw(model, convolution, images, n_patches, batch_size, rng, bar):
         found.append(_patches_at_random(maps, chosen, convolution, rng))
         bar.add(1)
     return np.concatenate(found)
+
+
+def _standardize(normalization, patches):
+    """Set a normalization to the mean and variance of the patches that it made; those then [n, k * c]."""
+    x = patches.reshape(-1, normalization.moving_mean.shape[0])
+    mean, variance = x.mean(axis=0, dtype="float64"), x.var(axis=0, dtype="float64")
+    variance = np.where(variance > 1e-12, variance, 1.0)  # a constant map stays as it is
+    old_mean, old_variance = (
+        keras.ops.convert_to_numpy(w).astype("float64")
+        for w in (normalization.moving_mean, normalization.moving_variance)
+    )
+    scale = np.sqrt(old_variance + normalization.epsilon)
+    normalization.moving_mean.assign(old_mean + mean * scale)
+    new_variance = variance * scale**2
+    normalization.moving_variance.assign(np.maximum(new_variance - normalization.epsilon, 0))
+    return ((x - mean) / np.sqrt(variance)).reshape(patches.shape).astype(patches.dtype)
 
 
 def _padded(counts, length):

@@ -2,7 +2,7 @@
 
 from keras import initializers, layers
 
-from keras_structnets.blocks import mex_classifier, mlp_conv, whitened_similarity
+from keras_structnets.blocks import mex_classifier, mlp_conv, normalization, whitened_similarity
 from keras_structnets.layers import MEX, MEXPooling2D, Similarity
 from keras_structnets.zoo.registry import register
 
@@ -14,6 +14,12 @@ SMALLEST_UNPADDED = 28  # height and width down to which convolutions do without
 def _pooling(beta, padding="same", name=None):
     """Fixed 3x3 pooling with stride 2; the mean is the same on all backends, which Keras' is not."""
     return MEXPooling2D(3, 2, padding, beta, trainable_beta=False, name=name)
+
+
+def _pooled_similarity(x, beta, padding, normalize, name):
+    """Pooled maps; normalized without parameters, which the next convolution can absorb."""
+    x = _pooling(beta, padding, name=name)(x)
+    return normalization(f"{name}_normalization")(x) if normalize else x
 
 
 def _padding(x, padding):
@@ -95,7 +101,7 @@ def simnet_2layer(
     options = {"padding": padding, "normalize": normalize, "scale": scale}
     options |= {"selected": selected, "noise": noise}
     x = whitened_similarity(x, channels[0], 5, name="similarity_1", **options)
-    x = _pooling(MAXIMUM, padding, name="pooling_1")(x)
+    x = _pooled_similarity(x, MAXIMUM, padding, normalize, "pooling_1")
     strides = 2 if padding == "same" else 1  # 32-16-8, or without padding 28-13-9
     return whitened_similarity(x, channels[1], 5, strides=strides, name="similarity_2", **options)
 
@@ -145,7 +151,7 @@ def simnet_3layer(
     ):
         x = whitened_similarity(x, width, size, name=f"similarity_{i}", **options)
         if beta is not None:
-            x = _pooling(beta, padding, name=f"pooling_{i}")(x)
+            x = _pooled_similarity(x, beta, padding, normalize, f"pooling_{i}")
     return x
 
 

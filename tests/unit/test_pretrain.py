@@ -26,6 +26,7 @@ def simnet(p=2.0, trainable_p=False, normalize=True, padding="same"):
     options = {"p": p, "trainable_p": trainable_p, "normalize": normalize, "padding": padding}
     x = ksn.blocks.whitened_similarity(x, 6, 3, templates=4, name="first", **options)
     x = ksn.layers.MEXPooling2D(2, beta=float("inf"), trainable_beta=False)(x)
+    x = ksn.blocks.normalization("between")(x) if normalize else x
     x = ksn.blocks.whitened_similarity(x, 5, 2, templates=3, name="second", **options)
     return keras.Model(pixels, ksn.blocks.mex_classifier(x, 4))
 
@@ -68,6 +69,15 @@ def test_the_convolution_whitens_the_patches(templates, images):
     y = y.reshape(-1, y.shape[-1])
     np.testing.assert_allclose(y.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(np.cov(y.T), np.eye(6), atol=0.1)
+
+
+def test_maps_are_normalized_before_the_next_convolution(images):
+    model = simnet()
+    pretrain(model, images, n_patches=20_000)
+    (maps,) = outputs(model, ["between"], images)
+    maps = maps.reshape(-1, maps.shape[-1])
+    np.testing.assert_allclose(maps.mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(maps.std(axis=0), 1, atol=0.1)
 
 
 def test_templates_can_be_kept(images):
