@@ -9,6 +9,7 @@ import warnings
 from keras_structnets import __version__, checks, training, zoo
 from keras_structnets.training.recipe import CHOICES
 
+DATASETS = "digits|cifar10|cifar100|PATH"
 COMMANDS = ("list", "show", "train", "pretrain", "evaluate", "predict")
 
 
@@ -119,7 +120,7 @@ def _parser():
     sub = add(
         "train",
         train,
-        "train a model on the digits or on a folder of images, and write runs/<name>/",
+        "train a model on a data set or on a folder of images, and write runs/<name>/",
         "train simnet_2layer --dataset digits --epochs 30",
     )
     _add_train_arguments(sub)
@@ -131,7 +132,7 @@ def _parser():
         "pretrain simnet_2layer --dataset digits",
     )
     sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
-    sub.add_argument("--dataset", metavar="digits|PATH", default="digits")
+    sub.add_argument("--dataset", metavar=DATASETS, default="digits")
     sub.add_argument(
         "--templates",
         choices=("mixture", "keep"),
@@ -148,7 +149,7 @@ def _parser():
         "evaluate runs/simnet_2layer_digits --dataset digits",
     )
     sub.add_argument("model", metavar="MODEL", help="a run's folder or a .keras file")
-    sub.add_argument("--dataset", metavar="digits|PATH", help="default: that of the run")
+    sub.add_argument("--dataset", metavar=DATASETS, help="default: that of the run")
 
     sub = add(
         "predict",
@@ -179,7 +180,10 @@ def _add_train_arguments(sub):
             continue
         options = {"type": field.type, "help": f"default: {field.default}"}
         if field.name == "dataset":
-            options |= {"metavar": "digits|PATH", "help": "PATH: a sub-folder of images per class"}
+            options |= {
+                "metavar": DATASETS,
+                "help": "PATH: a sub-folder of images per class, also as .tar or .zip, or a .npz",
+            }
         elif field.name in CHOICES:
             options["metavar"] = "|".join(CHOICES[field.name])
             if field.name == "pretrain":  # the option alone asks for what trains best

@@ -31,7 +31,8 @@ class Recipe:
 
     Args:
         model: a name of the zoo.
-        dataset: "digits", or the path of a folder with one sub-folder of images per class.
+        dataset: "digits", "cifar10", "cifar100", or the path of a folder with one sub-folder of images
+            per class, of such a folder as .tar or .zip, or of a .npz, see `load`.
         epochs: passes over the training images.
         batch_size: images per step.
         optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).

@@ -7,7 +7,8 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_structnets.training.data import load, read_folder, read_images
+from keras_structnets.training import sources
+from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
 
 
@@ -16,8 +17,8 @@ def evaluate(model, dataset=None):
 
     Args:
         model: a run's folder or a `.keras` file.
-        dataset: "digits", or a folder of class sub-folders; None for what the run was trained on.
-            Of digits and of the run's own data set the held-out images count, of others all.
+        dataset: what `load` takes; None for what the run was trained on. Of data sets with a name and
+            of the run's own the held-out images count, of others all.
 
     Returns:
         {"accuracy": ..., "images": how many, "dataset": ...}.
@@ -34,11 +35,11 @@ def evaluate(model, dataset=None):
         )
     dataset = recipe.dataset if dataset is None else str(dataset)
     height, width, channels = _image_shape(path, network)
-    if dataset == "digits" or (recipe and _same_folder(dataset, recipe.dataset)):
+    if dataset in sources.NAMES or (recipe and _same_folder(dataset, recipe.dataset)):
         data = load(dataset, image_size=(height, width), **_split(recipe))
         images, labels, names = data.x_val, data.y_val, data.class_names
     else:
-        images, labels, names = read_folder(dataset, (height, width), channels)
+        images, labels, names, _ = sources.read(dataset, (height, width), channels)
     if images.shape[1:] != (height, width, channels):
         raise ValueError(
             f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
@@ -70,7 +71,7 @@ def predict(model, images):
     """
     network = load_model(model)
     height, width, channels = _image_shape(_file(model), network)
-    pixels, kept = read_images(list(images), (height, width), channels)
+    pixels, kept = sources.read_images(list(images), (height, width), channels)
     if not kept:
         raise ValueError(f"predict: none of {len(images)} files is an image. Give paths of images.")
     names = class_names(model) or list(map(str, range(network.output_shape[-1])))

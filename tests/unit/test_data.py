@@ -1,13 +1,16 @@
 """Images and labels: scikit-learn's digits, folders of images, and per-image crops."""
 
+import shutil
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_structnets import training
-from keras_structnets.training.data import Augmented, natural
+from keras_structnets.training.data import Augmented
+from keras_structnets.training.sources import natural
 
 
 def write(path, value=0, size=(6, 4), mode="RGB"):
@@ -88,6 +91,110 @@ def test_a_file_that_is_no_image_is_named_and_the_rest_is_loaded(folder):
     with pytest.warns(UserWarning, match=r"left out 2 of 17 files.*notes\.png.*torn\.png"):
         data = training.load(folder)
     assert len(data.x_train) + len(data.x_val) == 15
+
+
+ARCHIVES = {
+    "tar": ".tar",
+    "gztar": ".tar.gz",
+    "bztar": ".tar.bz2",
+    "xztar": ".tar.xz",
+    "zip": ".zip",
+}
+
+
+def packed(kind, folder, tmp_path, inside="."):
+    """The archive of a folder, which is then the archive's `inside`."""
+    root = tmp_path / "packed" / inside
+    shutil.copytree(folder, root)
+    (root / ".hidden").mkdir()
+    (root / ".hidden" / "x.png").write_bytes(b"")
+    shutil.make_archive(str(tmp_path / "images"), kind, tmp_path / "packed")
+    shutil.rmtree(tmp_path / "packed")
+    return tmp_path / f"images{ARCHIVES[kind]}"
+
+
+@pytest.mark.parametrize("inside", [".", "train"])
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_gives_what_its_folder_gives(kind, inside, folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp(kind)
+    archive = packed(kind, folder, elsewhere, inside)
+    before = sorted(elsewhere.iterdir())
+    for options in ({}, {"holdout_last_per_class": 2}, {"image_size": (8, 8)}):
+        expected, found = training.load(folder, **options), training.load(archive, **options)
+        assert found.class_names == expected.class_names
+        for name in ("x_train", "y_train", "x_val", "y_val"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert sorted(elsewhere.iterdir()) == before  # nothing was unpacked
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("damage", ["truncated", "corrupt"])
+def test_a_damaged_archive_is_named(kind, damage, folder, tmp_path_factory):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), "uint8")
+    for i in range(8):
+        Image.fromarray(noise + np.uint8(i)).save(folder / "class 1" / f"noise {i}.png")
+    archive = packed(kind, folder, tmp_path_factory.mktemp(kind))
+    data = archive.read_bytes()
+    archive.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"no archive" * 99)
+    with pytest.raises(ValueError, match=rf"`source` .*images{ARCHIVES[kind]}' is damaged"):
+        training.load(archive)
+
+
+def test_arrays_are_read_with_the_images_that_they_hold_out(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (20, 4, 5), "uint8"), np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y[:, None], class_names=["no", "yes"])
+    data = training.load(tmp_path / "own.npz")
+    assert data.class_names == ["no", "yes"]
+    assert (data.x_train.shape, data.x_val.shape) == ((16, 4, 5, 1), (4, 4, 5, 1))
+    np.savez(tmp_path / "two.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3])
+    data = training.load(tmp_path / "two.npz")
+    assert data.class_names == ["0", "1"]
+    np.testing.assert_array_equal(data.x_train[..., 0], x)
+    np.testing.assert_array_equal(data.x_val[..., 0], x[:3])
+    data = training.load(tmp_path / "two.npz", holdout_last_per_class=1)
+    np.testing.assert_array_equal(data.x_val[..., 0], x[18:])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.zeros((2, 4, 4))}, ["['x']", "x_train and y_train"]),
+        ({"x_train": np.zeros((2, 4, 4))}, ["x_train", "y_train"]),
+        ({"x_train": np.zeros((2, 4)), "y_train": [0, 1]}, ["(2, 4)", "height"]),
+        ({"x_train": np.zeros((3, 4, 4)), "y_train": [0, 1]}, ["(3, 4, 4)", "(2,)"]),
+        ({"x_train": np.zeros((2, 4, 4)), "y_train": [0.0, 1.0]}, ["float64", "class numbers"]),
+        ({"x_train": np.zeros((2, 4, 4)), "y_train": [0, -1]}, ["class numbers"]),
+        (
+            {"x_train": np.zeros((2, 4, 4)), "y_train": [0, 1], "class_names": ["a"]},
+            ["1 class_names", "up to 1"],
+        ),
+        ({"x_train": np.array([{}, 1]), "y_train": [0, 1]}, ["plain arrays"]),
+    ],
+)
+def test_wrong_arrays_are_named(arrays, words, tmp_path):
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(ValueError) as error:
+        training.load(tmp_path / "own.npz")
+    assert all(word in str(error.value) for word in ["own.npz", *words]), error.value
+
+
+@pytest.mark.parametrize(("name", "n_classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_cifar_comes_from_keras_with_its_test_images_held_out(name, n_classes, monkeypatch):
+    def parts():
+        y = np.arange(2 * n_classes)[:, None] % n_classes
+        x = np.zeros((len(y), 32, 32, 3), "uint8") + y[:, :, None, None].astype("uint8")
+        return (x, y), (x[:n_classes] + 1, y[:n_classes])
+
+    monkeypatch.setattr(getattr(keras.datasets, name), "load_data", parts)
+    data = training.load(name)
+    assert len(set(data.class_names)) == n_classes
+    assert data.class_names == sorted(data.class_names)
+    np.testing.assert_array_equal(data.x_train[:, 0, 0, 0], data.y_train)
+    np.testing.assert_array_equal(data.x_val[:, 0, 0, 0], data.y_val + 1)
+    data = training.load(name, holdout_last_per_class=1)
+    np.testing.assert_array_equal(data.x_val[:, 0, 0, 0], data.y_val)
+    assert len(data.x_val) == len(data.x_train) == n_classes
 
 
 def test_a_path_that_is_missing_or_a_file_is_refused(tmp_path):
