@@ -29,6 +29,8 @@ def main():
         _run("save", options, folder)
         _run("load", options, folder)
         verdicts += judge.models(folder, options.backends, options.only)
+    if not verdicts:
+        parser.error(f"no case and no model matches --only {options.only!r}")
     for verdict in verdicts:
         print(verdict.line)
     return 0 if all(verdict.passed for verdict in verdicts) else 1

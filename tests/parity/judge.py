@@ -37,7 +37,7 @@ def layers(folder, backends, only):
         expected = expected_of(case, mine[backends[0]])
         for backend in backends:
             errors[backend] += errors_of(case.name, mine[backend], expected)
-    return [_verdict(backend, len(cases), errors[backend]) for backend in backends]
+    return [_verdict(backend, len(cases), errors[backend]) for backend in backends if cases]
 
 
 def expected_of(case, found):
