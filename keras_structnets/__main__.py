@@ -186,7 +186,7 @@ def _add_train_arguments(sub):
             }
         elif field.name in CHOICES:
             options["metavar"] = "|".join(CHOICES[field.name])
-            if field.name == "pretrain":  # the option alone asks for what trains best
+            if field.name == "pretrain":  # the option alone asks for the simpler start
                 options |= {"nargs": "?", "const": "whitening"}
         elif field.name == "image_size":
             options |= {

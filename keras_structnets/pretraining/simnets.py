@@ -124,10 +124,8 @@ def pretrain(
         batch_size: images per forward pass.
         whitening: "ica", "pca" or "zca".
         templates: "mixture" for all of the paper's section 5, or "keep" to stop after the whitening
-            and leave the similarities and offsets as they are. For classification "keep" has been
-            the better start (`benchmarks/simnets_training.py`): whitened patches of photographs look
-            the same with their signs changed, so that the components of a mixture lie about zero
-            and differ in scale, and their maps all tell the contrast of the patch.
+            and leave the similarities and offsets as they are, which trains as well on the
+            photographs of `benchmarks/simnets_training.py` and needs no temperature.
         temperature: divides weights and offsets: the maps are log densities over it. Sums over many
             dimensions make MEX a hard maximum, so that few templates learn; a temperature of the order
             of the dimension avoids it. A number, or "dimension" for an eighth of that.
