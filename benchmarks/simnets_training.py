@@ -5,10 +5,11 @@
 
 FOLDER holds one sub-folder of images per class; the last 500 of each class, by file name, are held
 out. All rows see every image `--epochs` times in batches of 32, without augmentation, with Adam; the
-rate rises from 0 over 0.7 epochs and falls to 0 along a cosine. Its height is each row's best of
-those tried. Accuracy on held-out images after each epoch goes to
-benchmarks/results/simnets_training_<backend>.json after each run, the curves beside it as PNG and
-the table as Markdown: a run that is there already is replaced, others are kept.
+rate rises from 0 over 0.7 epochs and falls to 0 along a cosine; its height was found in shorter runs
+for the ConvNet and for the SimNet as it is built, and not tuned for the naive start. Accuracy on
+held-out images after each epoch goes to benchmarks/results/simnets_training_<backend>.json after
+each run, the curves beside it as PNG and the table as Markdown: a run that is there already is
+replaced, others are kept.
 
 - caffe: caffe_convnet.
 - naive: simnet_2layer with weights of 1, offsets of spread 0.1, betas of 1, nothing normalized, and
