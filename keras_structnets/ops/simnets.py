@@ -235,14 +235,9 @@ def _slope_by_products(x, b, beta, g, reference, log_mean, beta_is_static):
     g_sum = g * ops.exp(-log_mean) / x.shape[0]  # [n_out, m]
     g_x = p * ops.matmul(q, g_sum)
     g_b = q * ops.matmul(p, ops.transpose(g_sum))
-    if beta_is_static:
-        return g_x, g_b, 0.0 * beta
-
-    def of_beta(inputs):  # by products the winner's distance would cancel
-        b_l, g_l = inputs
-        return ops.sum(g_l * _far_slope(x + b_l[:, None], beta, None))
-
-    return g_x, g_b, ops.sum(_map(of_beta, (ops.transpose(b), g)))
+    # by a loop: by products the winner's distance would cancel
+    g_beta = 0.0 * beta if beta_is_static else _gradient_of_beta(_far_slope, x, b, beta, g)
+    return g_x, g_b, g_beta
 
 
 def _shifted_exp(c, beta):
@@ -262,13 +257,17 @@ def _slope_by_loop(x, b, beta, g, reference, log_mean, beta_is_static):
         g_c = g * ops.exp(beta * (c_i - reference) - log_mean) / x.shape[0]
         return ops.sum(g_c, axis=0), ops.sum(g_c, axis=1)
 
-    def of_beta(inputs):
-        b_l, g_l = inputs
-        return ops.sum(g_l * _slope(x + b_l[:, None], beta, None))
-
     g_x, g_b = _map(of_input, (x, b))
-    g_beta = 0.0 * beta if beta_is_static else ops.sum(_map(of_beta, (ops.transpose(b), g)))
+    g_beta = 0.0 * beta if beta_is_static else _gradient_of_beta(_slope, x, b, beta, g)
     return g_x, g_b, g_beta
+
+
+def _gradient_of_beta(slope, x, b, beta, g):
+    def of_output(inputs):
+        b_l, g_l = inputs
+        return ops.sum(g_l * slope(x + b_l[:, None], beta, None))
+
+    return ops.sum(_map(of_output, (ops.transpose(b), g)))
 
 
 def _value(c, beta, mass):

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_structnets import checks, layers
 from keras_structnets.pretraining.mixtures import GeneralizedGaussianMixture
-from keras_structnets.pretraining.whitening import Whitening
+from keras_structnets.pretraining.whitening import Whitening, effective_dimension
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _SIMILARITIES = (layers.Similarity1D, layers.Similarity2D, layers.Similarity3D)
@@ -307,7 +307,7 @@ def _patches_at_random(maps, chosen, convolution, rng):
 def _whitening(pair, patches, method, rng):
     """At most `filters` coordinates, fewer where the patches do not vary in so many directions."""
     try:
-        n = min(Whitening("pca").fit(patches).n_components_, pair.convolution.filters)
+        n = min(patches.shape[1], pair.convolution.filters)
         return Whitening(method, n, random_state=_seed(rng)).fit(patches)
     except ValueError as error:
         raise ValueError(
@@ -341,7 +341,7 @@ def _report(pair, patches, whitening, mixture):
     return LayerReport(
         pair.similarity.name,
         len(whitening.components_),
-        int(Whitening("pca", "auto").fit(patches).n_components_),
+        effective_dimension(whitening.eigenvalues_, len(patches), whitening.floor),
         len(patches),
         [float(value) for value in log_likelihoods],
         float(p),
