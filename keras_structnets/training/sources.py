@@ -37,7 +37,7 @@ DAMAGED = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Member:
     """A file of an archive, read into memory; it has what is used of a `pathlib.Path`."""
 
@@ -146,11 +146,16 @@ def _archived(path):
             f"load: `source` {str(path)!r} is damaged or incomplete: {error or type(error).__name__}. "
             "Copy or download it again."
         ) from error
-    classes = natural({member.path.parent for member in members})
-    return {
-        folder.name: natural(member for member in members if member.path.parent == folder)
-        for folder in classes
-    }
+    groups = {}
+    for member in members:
+        groups.setdefault(member.path.parent, []).append(member)
+    files = {folder.name: natural(groups[folder]) for folder in natural(groups)}
+    if len(files) < len(groups):
+        raise ValueError(
+            f"load: `source` {str(path)!r} has images in {', '.join(map(str, natural(groups)))}; folders "
+            "of the same name would be one class. Pack one folder that holds one folder per class."
+        )
+    return files
 
 
 def _is_hidden(path):

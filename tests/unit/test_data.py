@@ -127,6 +127,15 @@ def test_an_archive_gives_what_its_folder_gives(kind, inside, folder, tmp_path_f
     assert sorted(elsewhere.iterdir()) == before  # nothing was unpacked
 
 
+def test_an_archive_with_two_folders_of_a_name_is_refused(folder, tmp_path_factory):
+    for part in ("train", "test"):
+        shutil.copytree(folder / "class 1", folder / part / "cat")
+        shutil.copytree(folder / "class 2", folder / part / "dog")
+    archive = packed("zip", folder, tmp_path_factory.mktemp("zip"))
+    with pytest.raises(ValueError, match=r"images\.zip' has images in .*test/cat.*train/dog.*Pack"):
+        training.load(archive)
+
+
 @pytest.mark.parametrize("kind", ARCHIVES)
 @pytest.mark.parametrize("damage", ["truncated", "corrupt"])
 def test_a_damaged_archive_is_named(kind, damage, folder, tmp_path_factory):
