@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import time
 
 import keras
@@ -61,13 +62,19 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     results = {
         "model": recipe.model,
         "dataset": recipe.dataset,
-        "accuracy": accuracy(predictions, data.y_val),
+        "class_names": data.class_names,
         "images": {"training": len(data.y_train), "held_out": len(data.y_val)},
         "parameters": parameters_of(model),
-        "epochs": recipe.epochs,
-        "seconds": round(seconds, 1),
-        "class_names": data.class_names,
-        **_circumstances(),
+        "runs": [
+            {
+                "seed": recipe.seed,
+                "backend": keras.backend.backend(),
+                "accuracy": accuracy(predictions, data.y_val),
+                "epochs": recipe.epochs,
+                "seconds": round(seconds, 1),
+                **_circumstances(),
+            }
+        ],
     }
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / f"{out.resolve().name}.keras")
@@ -77,7 +84,7 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _check_saved(out, data.x_val, predictions, recipe.batch_size)
     if verbose:
-        print(f"test accuracy {results['accuracy']:.2%} on {len(data.y_val)} held-out images")
+        print(f"test accuracy {results['runs'][0]['accuracy']:.2%} on {len(data.y_val)} held-out images")
         print(f"{out}: the saved model was loaded again and its predictions are unchanged")
     return results
 
@@ -196,7 +203,6 @@ def _fit(model, recipe, data, verbose):
 def _circumstances():
     backend = keras.backend.backend()
     return {
-        "backend": backend,
         "versions": {
             "python": platform.python_version(),
             "keras_structnets": keras_structnets.__version__,
@@ -204,7 +210,8 @@ def _circumstances():
             "numpy": np.__version__,
             backend: _version(backend),
         },
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine()},
+        "commit": _commit(),
         "date": datetime.date.today().isoformat(),
     }
 
@@ -218,11 +225,24 @@ def _version(package):
     return "unknown"
 
 
+def _commit():
+    """The commit of a checkout that the package runs from, or None."""
+    root = pathlib.Path(keras_structnets.__file__).parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def _header(out, results):
+    run = results["runs"][0]
     return (
         f"structnets train --recipe {out / 'recipe.toml'}\n"
-        f"accuracy {results['accuracy']:.2%}, {results['seconds']:g} s on "
-        f"{results['machine']['cores']} cores with {results['backend']}"
+        f"accuracy {run['accuracy']:.2%}, {run['seconds']:g} s on "
+        f"{run['machine']['cores']} cores with {run['backend']}"
     )
 
 
