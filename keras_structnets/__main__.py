@@ -2,21 +2,30 @@
 
 import argparse
 import dataclasses
+import os
+import subprocess
 import sys
 import tomllib
 import warnings
+
+import keras
 
 from keras_structnets import __version__, checks, training, zoo
 from keras_structnets.training.recipe import CHOICES
 
 DATASETS = "digits|cifar10|cifar100|PATH"
+BACKENDS = ("jax", "torch", "tensorflow")
 COMMANDS = ("list", "show", "train", "pretrain", "evaluate", "predict")
 
 
 def main(argv=None):
     """Run one command; the exit code: 0, 2 after an error, 130 after an interrupt."""
+    argv = sys.argv[1:] if argv is None else argv
     arguments = vars(_parser().parse_args(argv))
-    command = arguments.pop("command")
+    command, backend = arguments.pop("command"), arguments.pop("backend")
+    if backend not in (None, keras.backend.backend()):  # Keras chooses it when it is imported
+        again = [sys.executable, "-m", "keras_structnets", *argv]
+        return subprocess.run(again, env={**os.environ, "KERAS_BACKEND": backend}).returncode
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -27,7 +36,7 @@ def main(argv=None):
             print(f"structnets: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            print("structnets: interrupted", file=sys.stderr)
+            print("structnets: interrupted. A training run goes on by --resume", file=sys.stderr)
             return 130
     return 0
 
@@ -46,26 +55,40 @@ def show(name):
     zoo.build(name).summary()
 
 
-def train(name, recipe, out, overwrite, size, **settings):
-    """Train by the recipe file, if one is given, with the settings of the command line on top."""
+def train(what, resume, out, overwrite, tensorboard, changes, **settings):
+    """Train by a recipe, or by default settings, with those of the command line on top."""
     settings = {key: value for key, value in settings.items() if value is not None}
-    if name is not None:
-        settings["model"] = name
-    if recipe is not None:
-        base = training.Recipe.read(recipe)
-        sizes = base.sizes if name in (None, base.model) else {}
-        settings["sizes"] = sizes | dict(size)
-        recipe = dataclasses.replace(base, **settings)
-    elif name is None:
-        raise ValueError("train: give the NAME of a model, or a --recipe file.")
+    if resume is not None:
+        if what is not None or changes or settings or out or overwrite:
+            raise ValueError(
+                "train: --resume goes on with a run as it is. Leave out all options but --backend "
+                "and --tensorboard."
+            )
+        training.resume(resume, tensorboard=tensorboard)
+    elif what is None:
+        raise ValueError("train: give the NAME of a model, the path of a recipe, or --resume.")
     else:
-        recipe = training.Recipe(**settings, sizes=dict(size))
-    training.train(recipe, out, overwrite=overwrite)
+        recipe = _changed(what, settings, dict(changes))
+        training.train(recipe, out, overwrite=overwrite, tensorboard=tensorboard)
 
 
-def pretrain(name, dataset, templates, out, overwrite, seed):
+def _changed(what, settings, changes):
+    """The recipe that `what` is the name or the path of, with settings and `--set` on top."""
+    sizes = {key[6:]: value for key, value in changes.items() if key.startswith("sizes.")}
+    settings |= {key: value for key, value in changes.items() if not key.startswith("sizes.")}
+    known = [field.name for field in dataclasses.fields(training.Recipe)]
+    for key in settings:
+        checks.one_of("train", "--set key", key, [*known, "sizes.NAME"])
+    if not what.endswith(".toml"):
+        return training.Recipe(what, **settings, sizes=sizes)
+    base = training.Recipe.read(what)
+    kept = base.sizes if settings.get("model") in (None, base.model) else {}
+    return dataclasses.replace(base, **settings, sizes=kept | sizes)
+
+
+def pretrain(name, dataset, only_whitening, out, overwrite, seed):
     """Start a SimNet from images without labels, and save it."""
-    how = "mixture" if templates == "mixture" else "whitening"
+    how = "whitening" if only_whitening else "mixture"
     recipe = training.Recipe(name, dataset, seed=seed, pretrain=how)
     training.pretrain(recipe, out, overwrite=overwrite)
 
@@ -95,7 +118,7 @@ def _parser():
     parser = _Parser(
         prog="structnets",
         description="Networks with structured neurons for Keras 3: list, train and use them. "
-        "KERAS_BACKEND=jax, torch or tensorflow chooses what computes.",
+        "KERAS_BACKEND or --backend jax, torch or tensorflow chooses what computes.",
         epilog="example: structnets train simnet_2layer --dataset digits --epochs 30",
     )
     parser.add_argument("--version", action="version", version=f"keras_structnets {__version__}")
@@ -109,6 +132,7 @@ def _parser():
             epilog=f"example: structnets {example}",
         )
         sub.set_defaults(command=command)
+        sub.add_argument("--backend", choices=BACKENDS, metavar="|".join(BACKENDS))
         return sub
 
     sub = add("list", list_models, "print a table of the models", "list 'simnet*'")
@@ -134,10 +158,9 @@ def _parser():
     sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
     sub.add_argument("--dataset", metavar=DATASETS, default="digits")
     sub.add_argument(
-        "--templates",
-        choices=("mixture", "keep"),
-        default="mixture",
-        help="where the similarities start: from a mixture of the patches, or as they are",
+        "--only-whitening",
+        action="store_true",
+        help="start the convolutions, and leave the similarities as they are",
     )
     sub.add_argument("--seed", type=int, default=0, metavar="INT")
     _add_out(sub)
@@ -164,17 +187,27 @@ def _parser():
 
 def _add_train_arguments(sub):
     """An option for each key of a recipe."""
-    sub.add_argument("name", nargs="?", metavar="NAME", help="a name from the list")
-    sub.add_argument("--recipe", metavar="FILE", help="a TOML file; the other options override it")
-    _add_out(sub)
     sub.add_argument(
-        "--size",
+        "what",
+        nargs="?",
+        metavar="NAME|RECIPE",
+        help="a name from the list, or a .toml file, which the other options override",
+    )
+    sub.add_argument(
+        "--set",
+        dest="changes",
         action="append",
         default=[],
-        type=_size,
+        type=_setting,
         metavar="KEY=VALUE",
-        help="an argument of the model, see show NAME; may be repeated",
+        help="a key of the recipe, or sizes.KEY for an argument of the model, see show NAME; may be "
+        "repeated",
     )
+    sub.add_argument(
+        "--resume", metavar="FOLDER", help="go on with a run that was stopped or killed"
+    )
+    sub.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard too")
+    _add_out(sub)
     for field in dataclasses.fields(training.Recipe):
         if field.name in ("model", "sizes"):
             continue
@@ -188,13 +221,8 @@ def _add_train_arguments(sub):
             options["metavar"] = "|".join(CHOICES[field.name])
             if field.name == "pretrain":  # the option alone asks for the simpler start
                 options |= {"nargs": "?", "const": "whitening"}
-        elif field.name == "image_size":
-            options |= {
-                "type": int,
-                "nargs": 2,
-                "metavar": ("HEIGHT", "WIDTH"),
-                "help": "of a folder's images",
-            }
+        elif field.name in ("image_size", "crop_size"):
+            options |= {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
         elif field.name == "drop_epochs":
             options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
         else:
@@ -207,8 +235,10 @@ def _add_out(sub):
     sub.add_argument("--overwrite", action="store_true", help="replace an earlier run")
 
 
-def _size(text):
-    key, _, value = text.partition("=")
+def _setting(text):
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '='. Use for example epochs=5.")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -13,11 +13,12 @@ training.evaluate("runs/simnet_2layer_digits")
 ```
 """
 
+from keras_structnets.training.augment import random_crops, random_resized_crops
 from keras_structnets.training.catalogue import card, parameters, table
-from keras_structnets.training.data import Images, load, random_crops
+from keras_structnets.training.data import Images, load
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import pretrain, train
+from keras_structnets.training.run import pretrain, resume, train
 from keras_structnets.training.saved import evaluate, predict
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "predict",
     "pretrain",
     "random_crops",
+    "random_resized_crops",
+    "resume",
     "table",
     "train",
 ]

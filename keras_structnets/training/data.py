@@ -1,8 +1,7 @@
-"""Training and held-out images as NumPy arrays of raw pixels 0..255, and random crops of them."""
+"""Training and held-out images as NumPy arrays of raw pixels 0..255."""
 
 import dataclasses
 
-import keras
 import numpy as np
 
 from keras_structnets.training import sources
@@ -46,8 +45,7 @@ def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_c
               classes are numbered in natural order of their names: 2 comes before 10;
             - the path of a .npz with `x_train` and `y_train`, perhaps `x_val` and `y_val` or `x_test`
               and `y_test`, which are then held out, and perhaps `class_names`.
-        image_size: (height, width) that images of files are resized to; None for the size of the
-            first one.
+        image_size: (height, width) that images are resized to; None for the size of the first one.
         validation_fraction: share of each class that is held out where the source holds out none.
         holdout_last_per_class: hold out the last so many training images of each class, in natural
             order of their file names or in the order of the array, instead.
@@ -89,41 +87,3 @@ def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_c
             )
         held[members[-n_held:]] = True
     return Images(images[~held], labels[~held], images[held], labels[held], names)
-
-
-def random_crops(images, rng, pad, flip=False):
-    """Each image padded with zeros by `pad` and cropped to its size at a place of its own.
-
-    `flip=True` also mirrors half of them. Shapes: [n, h, w, c] -> [n, h, w, c].
-    """
-    n, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    top, left = rng.integers(0, 2 * pad + 1, (2, n, 1))
-    rows, columns = top + np.arange(height), left + np.arange(width)  # [n, h], [n, w]
-    if flip:
-        columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-class Augmented(keras.utils.PyDataset):
-    """Shuffled batches of randomly cropped images; the same ones for the same seed."""
-
-    def __init__(self, images, labels, batch_size, seed, pad, flip):
-        super().__init__()
-        self.images, self.labels, self.batch_size = images, labels, batch_size
-        self.seed, self.pad, self.flip = seed, pad, flip
-        self.epoch = -1
-        self.on_epoch_end()
-
-    def __len__(self):
-        return -(-len(self.images) // self.batch_size)
-
-    def __getitem__(self, index):
-        batch = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        return random_crops(self.images[batch], rng, self.pad, self.flip), self.labels[batch]
-
-    def on_epoch_end(self):
-        self.epoch += 1
-        rng = np.random.default_rng((self.seed, self.epoch))
-        self.order = rng.permutation(len(self.images))

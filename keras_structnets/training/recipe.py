@@ -8,6 +8,8 @@ import tomllib
 import keras
 
 from keras_structnets import checks
+from keras_structnets.training import files
+from keras_structnets.training.augment import AUGMENTATIONS, MIXES
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -20,7 +22,8 @@ OPTIMIZERS = {
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": ("constant", "cosine", "step"),
-    "augmentation": ("none", "crop", "crop_flip"),
+    "augmentation": AUGMENTATIONS,
+    "mix": MIXES,
     "pretrain": ("none", "whitening", "mixture"),
 }
 
@@ -44,12 +47,21 @@ class Recipe:
         drop_factor: what the step schedule multiplies the rate by.
         weight_decay: decay per step as a share of each weight, times the learning rate.
         augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
-            its own; "crop_flip", the same and half of the images mirrored.
+            its own; "crop_flip", the same and half of the images mirrored; "resized_crop_flip", a
+            random part of each image resized to the whole, and half of them mirrored; "rand_augment",
+            `keras.layers.RandAugment` after "crop_flip".
         pad: pixels that the crop pads on each side.
+        crop_size: (height, width) of the crops and of the model's input, at most `image_size`; None for
+            whole images. Held-out images are cropped in the middle.
+        crop_area: smallest share of the image's area that a resized crop takes.
+        mix: "none", or "mixup" or "cutmix" by Keras' layers of these names.
+        label_smoothing: share of each label that is spread over all classes.
+        ema: momentum of an exponential moving average of the weights, which replaces them in
+            validation and at the end; 0 for none.
         pretrain: what of a SimNet starts from the training images, without their labels: "none",
             "whitening" for its convolutions, or "mixture" for its similarities too.
         seed: of the initial weights and of the order and augmentation of the images.
-        image_size: (height, width) that a folder's images are resized to; None for the first one's.
+        image_size: (height, width) that all images are resized to; None for that of the first one.
         validation_fraction: share of each class that is held out of a folder.
         holdout_last_per_class: hold out the last so many images of each class by file name instead.
         sizes: the architecture's own arguments, see `keras_structnets.zoo.info(model).sizes`.
@@ -79,6 +91,11 @@ class Recipe:
     weight_decay: float = 0.0
     augmentation: str = "none"
     pad: int = 4
+    crop_size: tuple | None = None
+    crop_area: float = 0.64
+    mix: str = "none"
+    label_smoothing: float = 0.0
+    ema: float = 0.0
     pretrain: str = "none"
     seed: int = 0
     image_size: tuple | None = None
@@ -93,6 +110,13 @@ class Recipe:
             raise ValueError(
                 f"Recipe: `warmup_epochs` is {self.warmup_epochs:g} with schedule={self.schedule!r} "
                 f"and epochs={self.epochs}. Use it with 'cosine', and fewer than `epochs`."
+            )
+
+        size = self.image_size or (0, 0)
+        if self.crop_size and any(c > n for c, n in zip(self.crop_size, size, strict=True)):
+            raise ValueError(
+                f"Recipe: `crop_size` is {self.crop_size} with image_size={self.image_size}. Give an "
+                "image_size that is at least as large."
             )
 
     @classmethod
@@ -114,12 +138,16 @@ class Recipe:
 
     def write(self, path, header=""):
         """Write the TOML file `path`; `header` goes on top as comments."""
+        files.write(path, self.text(header))
+
+    def text(self, header=""):
+        """The recipe as TOML; `header` goes on top as comments."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         sizes = values.pop("sizes")
         lines = [f"# {line}" for line in header.splitlines()] + _lines(values)
         if sizes:
             lines += ["", "[sizes]", *_lines(sizes)]
-        pathlib.Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return "\n".join(lines) + "\n"
 
     def make_optimizer(self, steps_per_epoch):
         """The Keras optimizer, its rate following the schedule."""
@@ -136,7 +164,8 @@ class Recipe:
                 [epoch * steps_per_epoch for epoch in self.drop_epochs],
                 [rate * self.drop_factor**i for i in range(len(self.drop_epochs) + 1)],
             )
-        return OPTIMIZERS[self.optimizer](rate, weight_decay=self.weight_decay or None)
+        average = {"use_ema": True, "ema_momentum": self.ema} if self.ema else {}
+        return OPTIMIZERS[self.optimizer](rate, weight_decay=self.weight_decay or None, **average)
 
 
 def _lines(values):
@@ -182,6 +211,14 @@ def _fraction(name, value):
     return float(value)
 
 
+def _share(name, value):
+    return 0.0 if value == 0 and not isinstance(value, bool) else _fraction(name, value)
+
+
+def _share_or_whole(name, value):
+    return 1.0 if value == 1 and not isinstance(value, bool) else _fraction(name, value)
+
+
 def _epochs(name, value):
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     values = tuple(checks.integer("Recipe", name, v) for v in values)
@@ -219,6 +256,11 @@ _CHECKS = {
     "weight_decay": _nonnegative,
     "augmentation": _choice,
     "pad": _integer(0),
+    "crop_size": _image_size,
+    "crop_area": _share_or_whole,
+    "mix": _choice,
+    "label_smoothing": _share,
+    "ema": _share,
     "pretrain": _choice,
     "seed": _integer(0),
     "image_size": _image_size,

@@ -1,6 +1,6 @@
 """One training run: from a recipe to a folder with the model, its history, curves and results."""
 
-import csv
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -8,19 +8,22 @@ import os
 import pathlib
 import platform
 import subprocess
-import time
 
 import keras
 import numpy as np
 
 import keras_structnets
 from keras_structnets import zoo
-from keras_structnets.training.data import Augmented, load
+from keras_structnets.training import checkpoint, files
+from keras_structnets.training.augment import Batches, centre_crop, one_hot
+from keras_structnets.training.checkpoint import Checkpoint
+from keras_structnets.training.data import load
 from keras_structnets.training.extra import extra
+from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import accuracy, load_model
 
 
-def train(recipe, out=None, *, overwrite=False, verbose=1):
+def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
     """Train what `recipe` says, and write the run's folder.
 
     The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `recipe.toml` and
@@ -28,10 +31,15 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     on held-out images; no epoch is chosen by it. The saved model is loaded again and must predict
     the same.
 
+    After each epoch the run's state is kept in the folder, so that `resume` goes on after a kill at
+    any moment; every file is written whole or not at all. When the loss is not finite the run stops,
+    and the folder keeps the model as it was after the last good epoch.
+
     Args:
         recipe: a `Recipe`.
         out: the folder; None for `runs/<model>_<dataset>`.
         overwrite: whether an earlier run in the folder may be replaced.
+        tensorboard: whether to write logs for TensorBoard too, to `tensorboard/` in the folder.
         verbose: 1 shows Keras' progress bar, 2 one line per epoch, 0 nothing.
 
     Returns:
@@ -40,7 +48,8 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     Raises:
         ValueError: if the folder holds an earlier run, the data or the recipe do not fit the model,
             or the loss is not a number.
-        ImportError: if the extra `train` is not installed.
+        ImportError: if the extra `train` is not installed, or TensorBoard needs TensorFlow.
+        OSError: if the disk is full or the folder cannot be written; nothing that was there is lost.
         RuntimeError: if the saved model does not predict what the trained one does.
 
     Example:
@@ -50,20 +59,54 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
     ```
     """
     out = pathlib.Path(out or default_folder(recipe))
+    refuse_earlier_run(out, overwrite)
+    return _run(recipe, out, False, tensorboard, verbose)
+
+
+def resume(out, *, tensorboard=False, verbose=1):
+    """Go on with the run in the folder `out`, which was stopped or killed.
+
+    It ends with the weights that it would have had: on the same machine and backend, to the last bit.
+    A run that has ended is left as it is.
+
+    Args:
+        out: the run's folder.
+        tensorboard, verbose: see `train`.
+
+    Returns:
+        What is in `results.json`, as a dict.
+
+    Raises:
+        ValueError: if the folder holds no run, or one of another backend.
+    """
+    out = pathlib.Path(out)
+    if (out / "results.json").is_file():
+        if verbose:
+            print(f"{out}: this run has ended; nothing is left to do")
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))
+    if not (out / "recipe.toml").is_file():
+        raise ValueError(
+            f"train: {str(out)!r} holds no run to go on with. Give the folder of one, or begin with "
+            "structnets train NAME."
+        )
+    return _run(Recipe.read(out / "recipe.toml"), out, True, tensorboard, verbose)
+
+
+def _run(recipe, out, goes_on, tensorboard, verbose):
     extra("matplotlib.figure")  # missing libraries show before the training, not after it
-    _refuse_earlier_run(out, overwrite)
+    logs = [_tensorboard(out)] if tensorboard else []
     model, data = _model_and_data(recipe, verbose)
-    start = time.perf_counter()
-    if recipe.pretrain != "none":
-        _pretrain(model, recipe, data, verbose)
-    history = _fit(model, recipe, data, verbose)
-    seconds = time.perf_counter() - start
+    if not goes_on:
+        _clear(files.make_folder(out))
+        recipe.write(out / "recipe.toml", f"structnets train --resume {out}")
+    state = _fit(model, recipe, data, out, logs, verbose)
     predictions = model.predict(data.x_val, batch_size=recipe.batch_size, verbose=0)
     results = {
         "model": recipe.model,
         "dataset": recipe.dataset,
         "class_names": data.class_names,
         "images": {"training": len(data.y_train), "held_out": len(data.y_val)},
+        "input_shape": list(model.input_shape[1:]),
         "parameters": parameters_of(model),
         "runs": [
             {
@@ -71,20 +114,20 @@ def train(recipe, out=None, *, overwrite=False, verbose=1):
                 "backend": keras.backend.backend(),
                 "accuracy": accuracy(predictions, data.y_val),
                 "epochs": recipe.epochs,
-                "seconds": round(seconds, 1),
+                "seconds": round(state.seconds, 1),
                 **_circumstances(),
             }
         ],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / f"{out.resolve().name}.keras")
-    _write_history(out / "history.csv", history)
-    _draw_curves(out / "curves.png", history, recipe)
-    recipe.write(out / "recipe.toml", _header(out, results))
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    files.write_model(out / f"{out.resolve().name}.keras", model)
+    _draw_curves(out / "curves.png", state.history, recipe)
     _check_saved(out, data.x_val, predictions, recipe.batch_size)
+    recipe.write(out / "recipe.toml", header(out, results))
+    files.write(out / "results.json", json.dumps(results, indent=2) + "\n")
+    state.path.unlink(missing_ok=True)
     if verbose:
-        print(f"test accuracy {results['runs'][0]['accuracy']:.2%} on {len(data.y_val)} held-out images")
+        run = results["runs"][0]
+        print(f"test accuracy {run['accuracy']:.2%} on {len(data.y_val)} held-out images")
         print(f"{out}: the saved model was loaded again and its predictions are unchanged")
     return results
 
@@ -111,13 +154,13 @@ def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
     folder = default_folder(recipe)
     out = pathlib.Path(out or folder.with_name(f"{folder.name}_pretrained"))
     extra("matplotlib.figure")
-    _refuse_earlier_run(out, overwrite)
+    refuse_earlier_run(out, overwrite)
     model, data = _model_and_data(recipe, verbose)
     report = _pretrain(model, recipe, data, verbose)
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / f"{out.resolve().name}.keras")
-    (out / "pretraining.txt").write_text(f"{report}\n", encoding="utf-8")
-    report.plot().savefig(out / "pretraining.png", dpi=120)
+    files.make_folder(out)
+    files.write_model(out / f"{out.resolve().name}.keras", model)
+    files.write(out / "pretraining.txt", f"{report}\n")
+    files.write_by(out / "pretraining.png", lambda file: report.plot().savefig(file, dpi=120))
     return report
 
 
@@ -138,10 +181,13 @@ def _model_and_data(recipe, verbose):
         validation_fraction=recipe.validation_fraction,
         holdout_last_per_class=recipe.holdout_last_per_class,
     )
+    shape = data.x_train.shape[1:]
+    size = recipe.crop_size or shape[:2]
+    data = dataclasses.replace(data, x_val=centre_crop(data.x_val, size))
     keras.utils.set_random_seed(recipe.seed)
     model = zoo.build(
         recipe.model,
-        input_shape=data.x_train.shape[1:],
+        input_shape=(*size, shape[2]),
         num_classes=len(data.class_names),
         **recipe.sizes,
     )
@@ -154,50 +200,96 @@ def _model_and_data(recipe, verbose):
 def _pretrain(model, recipe, data, verbose):
     extra("sklearn")
     templates = "keep" if recipe.pretrain == "whitening" else "mixture"
+    images = centre_crop(data.x_train, model.input_shape[1:3])
     report = keras_structnets.pretraining.pretrain(
-        model, data.x_train, seed=recipe.seed, templates=templates, verbose=verbose
+        model, images, seed=recipe.seed, templates=templates, verbose=verbose
     )
     if verbose:
         print(report)
     return report
 
 
-def _refuse_earlier_run(out, overwrite):
+def refuse_earlier_run(out, overwrite):
+    """A ValueError if `out` is a file, or holds a run that may not be replaced."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
     if not overwrite and out.is_dir() and any(out.iterdir()):
+        unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
+        go_on = f"Go on with it by --resume {out}, choose" if unfinished else "Choose"
         raise ValueError(
-            f"train: `out` {str(out)!r} holds an earlier run. Choose another folder with --out, or "
+            f"train: `out` {str(out)!r} holds an earlier run. {go_on} another folder with --out, or "
             "replace it with --overwrite."
         )
 
 
-def _fit(model, recipe, data, verbose):
-    """Compile and fit; the history by name of the measure."""
-    steps = -(-len(data.x_train) // recipe.batch_size)
+def _clear(out):
+    """Take away what an earlier run left; its results first, so that it counts as ended no more."""
+    name = out.resolve().name
+    for file in ("results.json", checkpoint.NAME, "history.csv", "curves.png", f"{name}.keras"):
+        (out / file).unlink(missing_ok=True)
+
+
+def _fit(model, recipe, data, out, logs, verbose):
+    """Compile and fit, from the checkpoint if there is one; the `Checkpoint` of the end."""
+    n_classes = len(data.class_names)
+    batches = Batches(data.x_train, data.y_train, n_classes, recipe)
     model.compile(
-        recipe.make_optimizer(steps), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        recipe.make_optimizer(len(batches)),
+        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
     )
-    options = {
-        "epochs": recipe.epochs,
-        "validation_data": (data.x_val, data.y_val),
-        "callbacks": [keras.callbacks.TerminateOnNaN()],
-        "verbose": verbose,
-    }
-    if recipe.augmentation == "none":
-        fitted = model.fit(data.x_train, data.y_train, batch_size=recipe.batch_size, **options)
+    model.optimizer.build(model.trainable_variables)
+    state = Checkpoint(out, recipe.seed, batches)
+    state.set_model(model)
+    done = 0
+    if state.path.is_file():
+        done = state.restore()
+        if verbose:
+            print(f"{out}: {done} of {recipe.epochs} epochs are done")
     else:
-        flip = recipe.augmentation == "crop_flip"
-        batches = Augmented(
-            data.x_train, data.y_train, recipe.batch_size, recipe.seed, recipe.pad, flip
+        if recipe.pretrain != "none":
+            _pretrain(model, recipe, data, verbose)
+        state.save()
+    average = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    if done == recipe.epochs:  # it was killed after the last epoch, which `fit` ends by this:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    else:
+        fitted = model.fit(
+            batches,
+            epochs=recipe.epochs,
+            initial_epoch=done,
+            shuffle=False,  # `Batches` does
+            validation_data=(data.x_val, one_hot(data.y_val, n_classes)),
+            validation_batch_size=recipe.batch_size,
+            callbacks=[keras.callbacks.TerminateOnNaN(), *average, state, *logs],
+            verbose=verbose,
         )
-        fitted = model.fit(batches, **options)
-    if not np.isfinite(fitted.history["loss"][-1]):
-        raise ValueError(
-            f"train: the loss is not finite in epoch {len(fitted.history['loss'])}. "
-            f"Use a learning_rate below {recipe.learning_rate:g}."
-        )
-    return fitted.history
+        if not np.isfinite(fitted.history["loss"][-1]):
+            _stop_at_last_good_epoch(model, recipe, state, out)
+    if recipe.ema:  # on JAX each weight now shares its array with its average, and `predict`, which
+        for weight in model.trainable_variables:  # gives arrays away, would lose both
+            weight.assign(keras.ops.convert_to_numpy(weight).copy())
+    return state
+
+
+def _stop_at_last_good_epoch(model, recipe, state, out):
+    done = state.restore()
+    advice = f"Use a learning_rate below {recipe.learning_rate:g}."
+    if done:
+        path = out / f"{out.resolve().name}.keras"
+        files.write_model(path, model)
+        advice = f"{path} is the model after epoch {done}. {advice}"
+    else:
+        _clear(out)
+        (out / "recipe.toml").unlink()
+        if not any(out.iterdir()):
+            out.rmdir()
+    raise ValueError(f"train: the loss is not finite in epoch {done + 1}. {advice}")
+
+
+def _tensorboard(out):
+    extra("tensorflow", "TensorBoard's logs are written by it: pip install tensorflow-cpu")
+    return keras.callbacks.TensorBoard(out / "tensorboard")
 
 
 def _circumstances():
@@ -210,10 +302,15 @@ def _circumstances():
             "numpy": np.__version__,
             backend: _version(backend),
         },
-        "machine": {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine()},
+        "machine": {"cores": _cores(), "processor": platform.machine()},
         "commit": _commit(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def _cores():
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _version(package):
@@ -237,35 +334,29 @@ def _commit():
         return None
 
 
-def _header(out, results):
-    run = results["runs"][0]
-    return (
-        f"structnets train --recipe {out / 'recipe.toml'}\n"
-        f"accuracy {run['accuracy']:.2%}, {run['seconds']:g} s on "
-        f"{run['machine']['cores']} cores with {run['backend']}"
-    )
-
-
-def _write_history(path, history):
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *history])
-        for epoch, row in enumerate(zip(*history.values(), strict=True), start=1):
-            writer.writerow([epoch, *map(float, row)])
+def header(out, results):
+    """What a recipe opens with: its command, and what came of it."""
+    lines = [f"structnets train {out / 'recipe.toml'}"]
+    for run in results["runs"]:
+        lines.append(
+            f"seed {run['seed']}: accuracy {run['accuracy']:.2%}, {run['seconds']:g} s on "
+            f"{run['machine']['cores']} cores with {run['backend']}"
+        )
+    return "\n".join(lines)
 
 
 def _draw_curves(path, history, recipe):
     figure = extra("matplotlib.figure").Figure(figsize=(9, 3.6), layout="constrained")
     extra("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)  # needs no screen
-    epochs = range(1, len(history["loss"]) + 1)
+    epochs = range(1, len(history) + 1)
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, history[measure], label="training")
-        axes.plot(epochs, history[f"val_{measure}"], label="held out")
+        axes.plot(epochs, [row[measure] for row in history], label="training")
+        axes.plot(epochs, [row[f"val_{measure}"] for row in history], label="held out")
         axes.set(xlabel="epoch", ylabel=measure)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(f"{recipe.model} on {recipe.dataset}")
-    figure.savefig(path, dpi=120)
+    files.write_by(path, lambda file: figure.savefig(file, dpi=120))
 
 
 def _check_saved(out, images, predictions, batch_size):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_structnets.training import sources
+from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
 
@@ -35,11 +36,13 @@ def evaluate(model, dataset=None):
         )
     dataset = recipe.dataset if dataset is None else str(dataset)
     height, width, channels = _image_shape(path, network)
+    size = _size_before_crop(recipe, (height, width))
     if dataset in sources.NAMES or (recipe and _same_folder(dataset, recipe.dataset)):
-        data = load(dataset, image_size=(height, width), **_split(recipe))
+        data = load(dataset, image_size=size, **_split(recipe))
         images, labels, names = data.x_val, data.y_val, data.class_names
     else:
-        images, labels, names, _ = sources.read(dataset, (height, width), channels)
+        images, labels, names, _ = sources.read(dataset, size, channels)
+    images = centre_crop(images, (height, width))
     if images.shape[1:] != (height, width, channels):
         raise ValueError(
             f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
@@ -71,11 +74,12 @@ def predict(model, images):
     """
     network = load_model(model)
     height, width, channels = _image_shape(_file(model), network)
-    pixels, kept = sources.read_images(list(images), (height, width), channels)
+    size = _size_before_crop(_recipe(model), (height, width))
+    pixels, kept = sources.read_images(list(images), size, channels)
     if not kept:
         raise ValueError(f"predict: none of {len(images)} files is an image. Give paths of images.")
     names = class_names(model) or list(map(str, range(network.output_shape[-1])))
-    outputs = network.predict(pixels, verbose=0)
+    outputs = network.predict(centre_crop(pixels, (height, width)), verbose=0)
     best = np.argmax(outputs, axis=-1)
     return [
         (str(path), names[label], float(row[label]))
@@ -132,6 +136,11 @@ def _split(recipe):
         "validation_fraction": recipe.validation_fraction,
         "holdout_last_per_class": recipe.holdout_last_per_class,
     }
+
+
+def _size_before_crop(recipe, size):
+    """What images are resized to before their middle is cropped to `size`."""
+    return recipe.image_size if recipe and recipe.crop_size else size
 
 
 def _same_folder(first, second):

@@ -55,13 +55,13 @@ class Member:
 
 def read(source, image_size=None, channels=None):
     """Pixels [n, h, w, c], labels [n], class names, and which are held out [n] or None: see `load`."""
-    if str(source) == "digits":
-        return *_digits(), None
-    if str(source) in NAMES:
-        return _keras_dataset(str(source))
     path = pathlib.Path(source)
+    if str(source) in NAMES:
+        images, *others = _digits() if str(source) == "digits" else _keras_dataset(str(source))
+        return resized(images, image_size), *others
     if path.is_file() and path.suffix == ".npz":
-        return _arrays(path)
+        images, *others = _arrays(path)
+        return resized(images, image_size), *others
     if path.is_file() and path.name.endswith((*TARS, ".zip")):
         return *_read_classes(path, _archived(path), image_size, channels), None
     if not path.is_dir():
@@ -120,6 +120,19 @@ def read_images(paths, size=None, channels=None):
             stacklevel=2,
         )
     return (np.stack(images) if images else np.zeros((0, 1, 1, 1), "uint8")), kept
+
+
+def resized(images, size):
+    """[n, h, w, c] -> [n, *size, c], bilinear; `size` None or that of the images changes nothing."""
+    if size is None or images.shape[1:3] == tuple(size):
+        return images
+    whole = images.dtype.kind in "ui"
+    parts = []
+    for start in range(0, len(images), 1000):  # few at a time, for they are floats meanwhile
+        part = images[start : start + 1000].astype("float32")
+        part = keras.ops.convert_to_numpy(keras.ops.image.resize(part, size, antialias=True))
+        parts.append(part.round().astype(images.dtype) if whole else part)
+    return np.concatenate(parts)
 
 
 def natural(paths):
@@ -229,7 +242,7 @@ def _joined(images, labels, names):
 def _digits():
     digits = extra("sklearn.datasets").load_digits()
     images = digits.images[..., None].astype("float32") * (255 / 16)  # scanned in 17 levels
-    return images, digits.target.astype("int32"), [str(name) for name in digits.target_names]
+    return images, digits.target.astype("int32"), [str(name) for name in digits.target_names], None
 
 
 def _files(folder):

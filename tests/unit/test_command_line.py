@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     """The folder of a run that the command line made."""
     out = tmp_path_factory.mktemp("runs") / "first"
     command = ["train", "tiny", "--dataset", "digits", "--epochs", "2", "--learning-rate", "0.01"]
-    assert main([*command, "--size", "filters=4", "--out", str(out)]) == 0
+    assert main([*command, "--set", "sizes.filters=4", "--out", str(out)]) == 0
     return out
 
 
@@ -71,7 +71,7 @@ def test_show_prints_card_and_layers(capsys):
 def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys):
     recipe, out = trained / "recipe.toml", tmp_path / "again"
     assert "filters = 4" in recipe.read_text()
-    assert main(["train", "--recipe", str(recipe), "--epochs", "1", "--out", str(out)]) == 0
+    assert main(["train", str(recipe), "--set", "epochs=1", "--out", str(out)]) == 0
     text = (out / "recipe.toml").read_text()
     assert "filters = 4" in text
     assert "epochs = 1" in text
@@ -94,7 +94,7 @@ def test_pretrain_writes_a_model_and_its_report(tmp_path, capsys):
         "pretraining.png",
     }
     assert "holds an earlier run" in error_of(capsys, "pretrain", *SMALL, "--out", out)
-    assert main(["pretrain", *SMALL, "--templates", "keep", "--out", str(out), "--overwrite"]) == 0
+    assert main(["pretrain", *SMALL, "--only-whitening", "--out", str(out), "--overwrite"]) == 0
     assert (out / "pretraining.txt").read_text().count("no mixture") == 3
 
 
@@ -132,8 +132,11 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert "give the NAME" in error_of(capsys, "train")
     assert "Did you mean 'tiny'" in error_of(capsys, "train", "tinny", "--out", tmp_path / "a")
     assert "`epochs`" in error_of(capsys, "train", "tiny", "--epochs", "0")
+    assert "Did you mean 'epochs'" in error_of(capsys, "train", "tiny", "--set", "epoch=1")
+    assert "Leave out" in error_of(capsys, "train", "tiny", "--resume", trained)
+    assert "no run to go on with" in error_of(capsys, "train", "--resume", tmp_path / "none")
     assert "Did you mean 'cosine'" in error_of(capsys, "train", "tiny", "--schedule", "cosin")
-    wrong_size = ("train", "tiny", "--size", "filter=3", "--out", tmp_path / "a")
+    wrong_size = ("train", "tiny", "--set", "sizes.filter=3", "--out", tmp_path / "a")
     assert "Did you mean 'filters'" in error_of(capsys, *wrong_size)
     assert "is missing" in error_of(capsys, "train", "tiny", "--dataset", tmp_path / "none")
     assert "--overwrite" in error_of(capsys, "train", "tiny", "--out", trained)

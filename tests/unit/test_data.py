@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
-from keras_structnets.training.data import Augmented
 from keras_structnets.training.sources import natural
 
 
@@ -256,50 +255,3 @@ def test_a_missing_library_says_what_to_install(monkeypatch, folder, module):
 def test_names_sort_by_the_values_of_their_numbers(tmp_path):
     paths = [tmp_path / name for name in ("x10", "x9", "X1", "10", "9", "a", "x9b2")]
     assert [path.name for path in natural(paths)] == ["9", "10", "a", "X1", "x9", "x9b2", "x10"]
-
-
-def test_each_image_is_cropped_at_a_place_of_its_own():
-    images = np.arange(1, 1 + 64 * 5 * 4, dtype="int32").reshape(64, 5, 4, 1)
-    crops = training.random_crops(images, np.random.default_rng(0), pad=2)
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    places = set()
-    for crop, image in zip(crops, padded, strict=True):
-        found = [
-            (i, j)
-            for i in range(5)
-            for j in range(5)
-            if np.array_equal(crop, image[i : i + 5, j : j + 4])
-        ]
-        assert len(found) == 1
-        places.update(found)
-    assert len(places) > 15  # of 25
-
-
-def test_half_of_the_images_are_mirrored_and_no_padding_changes_nothing_else():
-    images = np.random.default_rng(0).integers(0, 255, (200, 3, 4, 2)).astype("uint8")
-    rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(training.random_crops(images, rng, pad=0), images)
-    flipped = training.random_crops(images, rng, pad=0, flip=True)
-    same = (flipped == images).all((1, 2, 3))
-    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
-    assert (same ^ mirrored).all()
-    assert 70 < mirrored.sum() < 130
-
-
-def test_augmented_batches_hold_each_image_once_and_repeat_with_the_seed():
-    images = np.arange(10, dtype="float32").reshape(10, 1, 1, 1)
-
-    def epochs(seed):
-        batches = Augmented(images, np.arange(10), batch_size=4, seed=seed, pad=0, flip=False)
-        for _ in range(2):
-            rows = [batches[i] for i in range(len(batches))]
-            x, y = (np.concatenate(part) for part in zip(*rows, strict=True))
-            np.testing.assert_array_equal(x.ravel(), y)
-            assert sorted(y) == list(range(10))
-            yield list(y)
-            batches.on_epoch_end()
-
-    first, second = epochs(0)
-    assert first != second
-    assert [first, second] == list(epochs(0))
-    assert [first, second] != list(epochs(1))

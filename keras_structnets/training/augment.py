@@ -1,0 +1,117 @@
+"""Batches of randomly changed images, the same ones for the same seed and epoch."""
+
+import keras
+import numpy as np
+
+from keras_structnets.training.checkpoint import epoch_seed
+
+AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
+MIXES = ("none", "mixup", "cutmix")
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled batches (images [b, h, w, c], one-hot labels [b, classes]), augmented by the recipe.
+
+    Order and augmentation depend on the seed, the epoch and the index of the batch alone. `start(epoch)`
+    comes before each epoch.
+
+    Args:
+        images: pixels 0..255, [n, height, width, channels].
+        labels: class numbers, [n].
+        n_classes: how many classes there are.
+        recipe: a `Recipe`; what it says of `batch_size`, `augmentation`, `pad`, `crop_size`,
+            `crop_area`, `mix` and `seed` has a part.
+    """
+
+    def __init__(self, images, labels, n_classes, recipe):
+        super().__init__()
+        self.images, self.labels, self.recipe = images, one_hot(labels, n_classes), recipe
+        self.start(0)
+
+    def start(self, epoch):
+        """Shuffle anew for the epoch."""
+        self.epoch = epoch
+        self.order = self._rng().permutation(len(self.images))
+        seed = epoch_seed(self.recipe.seed, epoch)
+        self.rand_augment = keras.layers.RandAugment((0, 255), seed=seed)
+        self.mix = {
+            "none": None,
+            "mixup": keras.layers.MixUp(seed=seed),
+            "cutmix": keras.layers.CutMix(seed=seed),
+        }[self.recipe.mix]
+
+    def __len__(self):
+        return -(-len(self.images) // self.recipe.batch_size)
+
+    def __getitem__(self, index):
+        size = self.recipe.batch_size
+        batch = self.order[index * size : (index + 1) * size]
+        images = self._augmented(self.images[batch], self._rng(index))
+        labels = self.labels[batch]
+        if self.mix is None:
+            return images, labels
+        mixed = self.mix({"images": images.astype("float32"), "labels": labels})
+        return tuple(keras.ops.convert_to_numpy(mixed[key]) for key in ("images", "labels"))
+
+    def _augmented(self, images, rng):
+        recipe = self.recipe
+        size = recipe.crop_size or images.shape[1:3]
+        if recipe.augmentation == "none":
+            return centre_crop(images, size)
+        if recipe.augmentation == "resized_crop_flip":
+            images = random_resized_crops(images, rng, recipe.crop_area)
+            return random_crops(images, rng, 0, size, flip=True)
+        flip = recipe.augmentation != "crop"
+        images = random_crops(images, rng, recipe.pad, size, flip)
+        if recipe.augmentation == "rand_augment":
+            images = keras.ops.convert_to_numpy(self.rand_augment(images.astype("float32")))
+        return images
+
+    def _rng(self, *index):
+        return np.random.default_rng((self.recipe.seed, self.epoch, *index))
+
+
+def random_crops(images, rng, pad=0, size=None, flip=False):
+    """Each image padded with zeros by `pad` and cropped to `size` at a place of its own.
+
+    `size` None is that of the images; `flip=True` also mirrors half of them. Keras' `RandomCrop` takes
+    one place for the whole batch (keras issue 16399). Shapes: [n, h, w, c] -> [n, *size, c].
+    """
+    n, height, width, _ = images.shape
+    rows, columns = size or (height, width)
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    top = rng.integers(0, height + 2 * pad - rows + 1, (n, 1))
+    left = rng.integers(0, width + 2 * pad - columns + 1, (n, 1))
+    rows, columns = top + np.arange(rows), left + np.arange(columns)  # [n, h], [n, w]
+    if flip:
+        columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
+    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def random_resized_crops(images, rng, area):
+    """A part of each image, at a place of its own, resized to the whole (bilinear).
+
+    The part has the image's proportions, and a share of its area that is uniform in [`area`, 1].
+    Shapes: [n, h, w, c] -> [n, h, w, c], float32.
+    """
+    n, height, width, _ = images.shape
+    share = np.sqrt(rng.uniform(area, 1, n))  # of each side
+    left, top = rng.random((2, n)) * (1 - share) * [[width], [height]]
+    shift = 0.5 * share - 0.5  # a pixel's value stands at its centre
+    zero = np.zeros(n)
+    rows = [share, zero, left + shift, zero, share, top + shift, zero, zero]
+    crops = keras.ops.image.affine_transform(
+        images.astype("float32"), np.stack(rows, -1).astype("float32"), fill_mode="nearest"
+    )
+    return keras.ops.convert_to_numpy(crops)
+
+
+def centre_crop(images, size):
+    """The middle of each image: [n, h, w, c] -> [n, *size, c]."""
+    top, left = ((n - s) // 2 for n, s in zip(images.shape[1:3], size, strict=True))
+    return images[:, top : top + size[0], left : left + size[1]]
+
+
+def one_hot(labels, n_classes):
+    """Class numbers [n] -> float32 [n, classes]."""
+    return np.eye(n_classes, dtype="float32")[labels]

@@ -1,0 +1,115 @@
+"""A run's state on disk: all that the rest of the run depends on, so that it can be taken up again."""
+
+import csv
+import io
+import json
+import pathlib
+import time
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_structnets.training import files
+
+NAME = "checkpoint.npz"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state of a run in one file, written anew after each epoch.
+
+    The state is every variable of the model (weights, moving statistics and random seeds of layers)
+    and of the optimizer (slots, step, averages), and the history. The order of the images, their
+    augmentation and the global random state are functions of the seed and the epoch. So a run that is
+    taken up after a kill ends with the weights that it would have had.
+
+    An epoch whose loss is not finite is not kept.
+
+    Args:
+        folder: the run's folder.
+        seed: the run's seed.
+        batches: the `Batches` that the model is fitted on.
+    """
+
+    def __init__(self, folder, seed, batches):
+        super().__init__()
+        self.path = pathlib.Path(folder, NAME)
+        self.seed, self.batches = seed, batches
+        self.history = []  # one dict of measures per epoch
+        self.seconds = 0.0
+        self._since = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        keras.utils.set_random_seed(epoch_seed(self.seed, epoch))
+        self.batches.start(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if np.isfinite(logs["loss"]):
+            self.history.append({name: float(value) for name, value in logs.items()})
+            self.save()
+            self.write_history()
+
+    def save(self):
+        """Write the file."""
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+        about = {
+            "backend": keras.backend.backend(),
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+        arrays = {k: keras.ops.convert_to_numpy(v) for k, v in self._variables().items()}
+        files.write_by(self.path, lambda file: np.savez(file, about=json.dumps(about), **arrays))
+
+    def write_history(self):
+        """`history.csv`: a row of measures per epoch."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *self.history[0]])
+        writer.writerows([i, *row.values()] for i, row in enumerate(self.history, start=1))
+        files.write(self.path.with_name("history.csv"), text.getvalue())
+
+    def restore(self):
+        """Give model, optimizer and history the state in the file; the number of epochs done.
+
+        Raises:
+            ValueError: if the file is of another backend or of another model.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = dict(file)
+            about = json.loads(str(arrays.pop("about")))
+        except (zipfile.BadZipFile, ValueError, KeyError) as error:
+            raise ValueError(
+                f"train: {str(self.path)!r} is no checkpoint: {error}. Begin again with --overwrite."
+            ) from error
+        backend = keras.backend.backend()
+        if about["backend"] != backend:
+            raise ValueError(
+                f"train: the run in {str(self.path.parent)!r} began on {about['backend']}, and this is "
+                f"{backend}. Go on with --backend {about['backend']}."
+            )
+        variables = self._variables()
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        if shapes != {name: tuple(variable.shape) for name, variable in variables.items()}:
+            raise ValueError(
+                f"train: {str(self.path)!r} holds the state of another model or optimizer. Was the "
+                "recipe beside it changed? Begin again with --overwrite."
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self.history, self.seconds = about["history"], about["seconds"]
+        self._since = time.perf_counter()
+        if self.history:
+            self.write_history()  # a kill may have come between the two files
+        return len(self.history)
+
+    def _variables(self):
+        named = {f"model_{i}": v for i, v in enumerate(self.model.variables)}
+        return named | {f"optimizer_{i}": v for i, v in enumerate(self.model.optimizer.variables)}
+
+
+def epoch_seed(seed, epoch):
+    """A seed of its own for each epoch, of 31 bits."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)

@@ -1,0 +1,133 @@
+"""Augmentation: what changes, what stays, and that the same seed gives the same."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_structnets import training
+from keras_structnets.training.augment import Batches, centre_crop
+
+RECIPE = training.Recipe("tiny", batch_size=4)
+
+
+def test_each_image_is_cropped_at_a_place_of_its_own():
+    images = np.arange(1, 1 + 64 * 5 * 4, dtype="int32").reshape(64, 5, 4, 1)
+    crops = training.random_crops(images, np.random.default_rng(0), pad=2)
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    places = set()
+    for crop, image in zip(crops, padded, strict=True):
+        found = [
+            (i, j)
+            for i in range(5)
+            for j in range(5)
+            if np.array_equal(crop, image[i : i + 5, j : j + 4])
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 15  # of 25
+
+
+def test_half_of_the_images_are_mirrored_and_no_padding_changes_nothing_else():
+    images = np.random.default_rng(0).integers(0, 255, (200, 3, 4, 2)).astype("uint8")
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(training.random_crops(images, rng, pad=0), images)
+    flipped = training.random_crops(images, rng, pad=0, flip=True)
+    same = (flipped == images).all((1, 2, 3))
+    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
+    assert (same ^ mirrored).all()
+    assert 70 < mirrored.sum() < 130
+
+
+def test_batches_hold_each_image_once_and_repeat_with_seed_and_epoch():
+    images = np.arange(10, dtype="float32").reshape(10, 1, 1, 1)
+
+    def epochs(seed):
+        batches = Batches(images, np.arange(10), 10, dataclasses.replace(RECIPE, seed=seed))
+        for epoch in range(2):
+            batches.start(epoch)
+            rows = [batches[i] for i in range(len(batches))]
+            x, y = (np.concatenate(part) for part in zip(*rows, strict=True))
+            np.testing.assert_array_equal(y, np.eye(10)[x.ravel().astype(int)])
+            order = list(x.ravel())
+            assert sorted(order) == list(range(10))
+            yield order
+
+    first, second = epochs(0)
+    assert first != second
+    assert [first, second] == list(epochs(0))
+    assert [first, second] != list(epochs(1))
+
+
+def batch_of(images=None, epoch=0, **settings):
+    """The first batch of a recipe with these settings, of images that differ from each other."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 12, 10, 3)).astype("uint8") if images is None else images
+    recipe = dataclasses.replace(RECIPE, batch_size=8, **settings)
+    batches = Batches(images, np.arange(8) % 4, 4, recipe)
+    batches.start(epoch)
+    return batches[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"augmentation": "crop"},
+        {"augmentation": "crop_flip", "pad": 2},
+        {"augmentation": "resized_crop_flip", "crop_area": 0.3},
+        {"augmentation": "rand_augment"},
+        {"augmentation": "crop_flip", "mix": "mixup"},
+        {"augmentation": "crop_flip", "mix": "cutmix"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_each_augmentation_repeats_and_keeps_shape_range_and_labels(settings):
+    first, again, later = batch_of(**settings), batch_of(**settings), batch_of(epoch=1, **settings)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(first[0], later[0])
+    images, labels = first
+    assert images.shape == (8, 12, 10, 3)
+    assert images.min() >= 0
+    assert images.max() <= 255
+    assert labels.shape == (8, 4)
+    np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-6)
+    mixed = (labels.max(-1) < 1).any()
+    assert mixed == ("mix" in settings)
+
+
+def test_crops_are_as_large_as_asked_and_held_out_images_are_cropped_in_the_middle():
+    images, _ = batch_of(augmentation="crop_flip", pad=0, crop_size=(7, 6))
+    assert images.shape == (8, 7, 6, 3)
+    ramp = np.arange(5 * 6).reshape(1, 5, 6, 1)
+    np.testing.assert_array_equal(centre_crop(ramp, (3, 2)), ramp[:, 1:4, 2:4])
+    np.testing.assert_array_equal(centre_crop(ramp, (5, 6)), ramp)
+
+
+def test_a_resized_crop_is_a_part_of_the_image_in_its_proportions():
+    height, width = 16, 24
+    y, x = np.mgrid[:height, :width].astype("float32")
+    images = np.repeat(np.stack([y, x], -1)[None], 200, 0)  # each pixel says where it is
+    crops = training.random_resized_crops(images, np.random.default_rng(0), area=0.25)
+    assert crops.shape == images.shape
+    inner = crops[:, 4:-4, 4:-4]  # a border repeats the outermost pixels
+    steps = np.diff(inner[:, :, 0, 0], axis=1), np.diff(inner[:, 0, :, 1], axis=1)
+    share = steps[0].mean(1)
+    np.testing.assert_allclose(steps[0], share[:, None] + 0 * steps[0], atol=1e-4)
+    np.testing.assert_allclose(steps[1], share[:, None] + 0 * steps[1], atol=1e-4)
+    assert 0.5 - 1e-3 < share.min() < 0.6  # a quarter of the area is half of each side
+    assert 0.9 < share.max() < 1 + 1e-3
+    middle = crops[:, 7:9, 11:13].mean((1, 2)) - [(height - 1) / 2, (width - 1) / 2]
+    reach = 0.5 * (1 - share[:, None]) * [height, width]
+    assert (np.abs(middle) <= reach + 1e-3).all()
+    assert (np.abs(middle) > 0.8 * reach).any(0).all()
+    whole = training.random_resized_crops(images, np.random.default_rng(0), area=1.0)
+    np.testing.assert_allclose(whole, images, atol=1e-4)
+
+
+def test_labels_that_are_not_one_hot_would_be_spoilt_by_mixup_so_they_are():
+    _, labels = batch_of(mix="mixup")
+    assert labels.dtype == "float32"
+    assert keras.ops.shape(labels) == (8, 4)

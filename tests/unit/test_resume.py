@@ -1,0 +1,186 @@
+"""A run that is stopped or killed goes on to the weights that it would have had."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_structnets import training
+from keras_structnets.training import checkpoint, run
+from keras_structnets.zoo import registry
+from tests.unit import killed
+
+RECIPE = dataclasses.replace(killed.RECIPE, epochs=4)
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noisy():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+        killed.register()
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was not stopped."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    training.train(RECIPE, out, verbose=0)
+    return out
+
+
+class StopError(Exception):
+    """Something comes between."""
+
+
+def stop_at(monkeypatch, number, name="on_epoch_end"):
+    """Raise `StopError` where the Checkpoint's method `name` is called for the `number`th time."""
+    calls, method = [], getattr(checkpoint.Checkpoint, name)
+
+    def stopping(self, *args, **kwargs):
+        calls.append(name)
+        if len(calls) == number:
+            raise StopError
+        return method(self, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoint.Checkpoint, name, stopping)
+
+
+def same_weights(first, second):
+    first, second = (
+        keras.saving.load_model(folder / f"{folder.name}.keras", compile=False).weights
+        for folder in (first, second)
+    )
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("on_epoch_end", 1), ("on_epoch_end", 3), ("write_history", 2), ("save", 1)],
+)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    whole, tmp_path, monkeypatch, name, number
+):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, number, name)
+        with pytest.raises(StopError):
+            training.train(RECIPE, out, verbose=0)
+    assert not (out / "results.json").exists()
+    results = training.resume(out, verbose=0)
+    same_weights(out, whole)
+    assert (out / "history.csv").read_text() == (whole / "history.csv").read_text()
+    expected = json.loads((whole / "results.json").read_text())
+    for one in (*results["runs"], *expected["runs"]):
+        del one["seconds"]
+    assert results == expected
+    assert {p.name for p in out.iterdir()} == {p.name for p in whole.iterdir()}
+
+
+def test_a_run_that_was_stopped_after_its_last_epoch_ends_as_one_that_was_not(
+    whole, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_draw_curves", lambda *_: (_ for _ in ()).throw(StopError))
+        with pytest.raises(StopError):
+            training.train(RECIPE, tmp_path / "run", verbose=0)
+    training.resume(tmp_path / "run", verbose=0)
+    same_weights(tmp_path / "run", whole)
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(whole):
+    before = {path: path.read_bytes() for path in whole.iterdir()}
+    assert training.resume(whole, verbose=0) == json.loads((whole / "results.json").read_text())
+    assert {path: path.read_bytes() for path in whole.iterdir()} == before
+
+
+def test_an_unfinished_run_is_not_begun_again_by_mistake(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(StopError):
+            training.train(RECIPE, out, verbose=0)
+    with pytest.raises(ValueError, match="Go on with it by --resume"):
+        training.train(RECIPE, out, verbose=0)
+    state = out / checkpoint.NAME
+    whole_state = state.read_bytes()
+    state.write_bytes(whole_state[:100])
+    with pytest.raises(ValueError, match="is no checkpoint.*--overwrite"):
+        training.resume(out, verbose=0)
+    state.write_bytes(whole_state)
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.backend, "backend", lambda: "another")
+        with pytest.raises(ValueError, match="--backend"):
+            training.resume(out, verbose=0)
+    recipe = (out / "recipe.toml").read_text()
+    (out / "recipe.toml").write_text(recipe.replace('"adam"', '"sgd"'))
+    with pytest.raises(ValueError, match="state of another model or optimizer"):
+        training.resume(out, verbose=0)
+    with pytest.raises(ValueError, match="no run to go on with"):
+        training.resume(tmp_path, verbose=0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_model_is_kept(
+    tmp_path, monkeypatch
+):
+    batches = run.Batches.__getitem__
+
+    def poisoned(self, index):
+        images, labels = batches(self, index)
+        return images * (np.nan if self.epoch == 2 else 1.0), labels
+
+    monkeypatch.setattr(run.Batches, "__getitem__", poisoned)
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"not finite in epoch 3.*run\.keras.*after epoch 2"):
+        training.train(RECIPE, out, verbose=0)
+    kept = keras.saving.load_model(out / "run.keras", compile=False)
+    assert all(np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in kept.weights)
+    assert len((out / "history.csv").read_text().splitlines()) == 3
+    assert not (out / "results.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is full")
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(StopError):
+            training.train(RECIPE, out, verbose=0)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / f".part-{checkpoint.NAME}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"cannot write .*checkpoint\.npz.*No space left"):
+        training.resume(out, verbose=0)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot make the folder"):
+        training.train(RECIPE, tmp_path / "file" / "run", verbose=0)
+
+
+@pytest.mark.no_backend
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_run_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
+    def start(folder, *kills):
+        command = [sys.executable, "-m", "tests.unit.killed", str(tmp_path / folder), *kills]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert start("whole") == ["None 0"]
+    seconds = json.loads((tmp_path / "whole" / "results.json").read_text())["runs"][0]["seconds"]
+    rng = np.random.default_rng()
+    kills = [f"write:{n}" for n in rng.integers(1, 6, 5)]
+    kills += [f"after:{t:.2f}" for t in rng.uniform(0, 0.2 * seconds, 5)]
+    rng.shuffle(kills)
+    assert start("other", *kills) == [*(f"{kill} -9" for kill in kills), "None 0"]
+    same_weights(tmp_path / "other", tmp_path / "whole")
