@@ -1,25 +1,15 @@
 """The zoo as a reader sees it: a table of all names, and a card for one."""
 
-import concurrent.futures
 import re
-
-import keras
 
 from keras_structnets import checks, zoo
 from keras_structnets.training.extra import extra
-from keras_structnets.training.run import parameters_of
+from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 
 def parameters(name, num_classes=10):
     """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights."""
-
-    def count():
-        with keras.StatelessScope(initialize_variables=False):
-            return parameters_of(zoo.build(name, num_classes=num_classes))
-
-    # Keras remembers weights without values per thread, and this thread ends here.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(count).result()
+    return of_skeleton(parameters_of, name, num_classes)
 
 
 def table(pattern=None):
@@ -60,12 +50,21 @@ def card(name):
             f"parameters at {num_classes} classes: {_count(name, num_classes)}"
             + (f" (printed {printed})" if printed else "")
         )
+    lines.append(f"operations for one image: {_flops(name)}")
     return "\n".join(lines)
 
 
 def _count(name, num_classes=10):
+    return _or_what_is_missing(lambda: f"{parameters(name, num_classes):,}")
+
+
+def _flops(name):
+    return _or_what_is_missing(lambda: str(zoo.info(name).flops))
+
+
+def _or_what_is_missing(text):
     try:
-        return f"{parameters(name, num_classes):,}"
+        return text()
     except ImportError as error:
         package = re.search(r"keras_structnets\[\w+\]", str(error))
         return f"needs {package.group() if package else error.name or 'more libraries'}"

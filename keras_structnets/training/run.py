@@ -21,6 +21,7 @@ from keras_structnets.training.data import load
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import accuracy, load_model
+from keras_structnets.zoo.registry import parameters_of
 
 
 def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
@@ -167,11 +168,6 @@ def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
 def default_folder(recipe):
     """`runs/<model>_<dataset>`."""
     return pathlib.Path("runs", f"{recipe.model}_{pathlib.Path(recipe.dataset).resolve().name}")
-
-
-def parameters_of(model):
-    """Number of trainable parameters."""
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
 
 
 def _model_and_data(recipe, verbose):

@@ -1,6 +1,7 @@
 """What can be built: `list_models`, `info`, `build`, and `register` for your own."""
 
 from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register
+from keras_structnets.zoo.flops import Flops, flops
 from keras_structnets.zoo.registry import ModelInfo, build, info, list_models, register
 
-__all__ = ["ModelInfo", "build", "info", "list_models", "register"]
+__all__ = ["Flops", "ModelInfo", "build", "flops", "info", "list_models", "register"]

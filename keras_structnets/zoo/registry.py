@@ -1,8 +1,10 @@
 """Names to models: each is a body from pixels to features and a head from features to logits."""
 
+import concurrent.futures
 import dataclasses
 import fnmatch
 import inspect
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -10,6 +12,7 @@ import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
+from keras_structnets.zoo.flops import flops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,6 +31,7 @@ class ModelInfo:
         printed: trainable parameters as the paper prints them, by number of classes.
         input_shape: the default, (height, width, channels).
         sizes: the architecture's own arguments and their defaults.
+        printed_accuracy: accuracy in percent as the paper prints it, by data set.
     """
 
     name: str
@@ -36,6 +40,17 @@ class ModelInfo:
     printed: dict
     input_shape: tuple
     sizes: dict
+    printed_accuracy: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def parameters(self):
+        """Trainable parameters at 10 classes."""
+        return of_skeleton(parameters_of, self.name)
+
+    @property
+    def flops(self):
+        """`Flops` of one input at 10 classes."""
+        return of_skeleton(flops, self.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +76,7 @@ def register(
     input_shape=(32, 32, 3),
     head=dense_head,
     normalize=True,
+    printed_accuracy=None,
     **sizes,
 ):
     """Decorate `body(x, **sizes) -> features` as the architecture `name`.
@@ -73,6 +89,7 @@ def register(
         input_shape: the default (height, width, channels).
         head: `head(features, num_classes, **sizes) -> logits`.
         normalize: whether pixels are normalized before `body`; False where it does that itself.
+        printed_accuracy: accuracy in percent as the paper prints it, by data set.
         **sizes: defaults that replace those of `body` and `head`: one body serves several names.
 
     Raises:
@@ -97,6 +114,7 @@ def register(
             dict(printed or {}),
             tuple(input_shape),
             _sizes(body) | _sizes(head) | sizes,
+            dict(printed_accuracy or {}),
         )
         _ENTRIES[name] = _Entry(info, body, head, normalize)
         return body
@@ -112,6 +130,23 @@ def list_models(pattern=None):
 def info(name):
     """The `ModelInfo` of `name`."""
     return _entry("info", name).info
+
+
+def parameters_of(model):
+    """Number of trainable parameters."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_variables)
+
+
+def of_skeleton(measure, name, num_classes=10):
+    """`measure(model)` of `name` at its default sizes. Quick: the model has shapes, but no weights."""
+
+    def measured():
+        with keras.StatelessScope(initialize_variables=False):
+            return measure(build(name, num_classes=num_classes))
+
+    # Keras remembers weights without values per thread, and this thread ends here.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(measured).result()
 
 
 def build(

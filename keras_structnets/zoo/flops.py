@@ -1,0 +1,260 @@
+"""Multiplications and additions of a model for one input, counted by formula."""
+
+import dataclasses
+import math
+
+import keras
+from keras import layers as kl
+
+from keras_structnets import layers as ksl
+from keras_structnets.layers import gconv, lowcost, simnets
+
+
+@dataclasses.dataclass(frozen=True)
+class Flops:
+    """Floating-point operations for one input.
+
+    Attributes:
+        multiplies, adds: their numbers.
+        by_layer: {name of a layer: (multiplies, adds)}, without those that need none.
+    """
+
+    multiplies: int
+    adds: int
+    by_layer: dict
+
+    @property
+    def total(self):
+        """Multiplications and additions together, as Deep SimNets counts (section 6)."""
+        return self.multiplies + self.adds
+
+    def __str__(self):
+        return f"{self.total:,} ({self.multiplies:,} multiplications, {self.adds:,} additions)"
+
+
+def flops(model):
+    """Count the operations of one forward pass of `model`, for one input.
+
+    Multiplications and additions count one each; comparisons, divisions, exponentials, logarithms and
+    the copying of data count nothing. Layers count by their formula, a product with a border of zeros
+    like any other, and batch normalization as one multiplication and one addition. The similarity
+    `sum_i u_i |x_i - z_i|^p` takes an addition and a power (one multiplication) per entry of a template,
+    another multiplication for the weight, and an addition for the sum. Fourier transforms count as
+    those of radix 2: N log2 N multiplications and half as many additions again for N real numbers.
+
+    Args:
+        model: a Functional or Sequential `keras.Model` of known input shape, of the layers that the zoo
+            uses.
+
+    Returns:
+        `Flops`.
+
+    Raises:
+        ValueError: for a layer that there is no rule for, or sizes that are not known.
+
+    Example:
+
+    ```python
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 5)])
+    ksn.zoo.flops(model).total  # 28 * 28 * 8 * (75 + 75)
+    ```
+    """
+    by_layer = {}
+    _collect(model, by_layer)
+    multiplies, adds = (sum(counts) for counts in zip(*by_layer.values(), strict=True))
+    return Flops(multiplies, adds, by_layer)
+
+
+def _collect(model, by_layer):
+    sequential = isinstance(model, keras.Sequential)
+    for operation in model.layers if sequential else model.operations:
+        if isinstance(operation, keras.Model):
+            _collect(operation, by_layer)
+            continue
+        count = _count(operation)
+        if any(count):
+            by_layer[operation.name] = count
+
+
+def _count(operation):
+    for kinds, rule in _RULES:
+        if isinstance(operation, kinds):
+            return rule(operation)
+    name = type(operation).__name__
+    if name == "Split":
+        return 0, 0
+    if name in _ELEMENTWISE:
+        return _per_output(*_ELEMENTWISE[name])(operation)
+    raise ValueError(
+        f"flops: there is no rule for {name} (layer {operation.name!r}). Use layers of Keras or of "
+        "keras_structnets that the zoo uses."
+    )
+
+
+def _size(tensor):
+    """Numbers of one sample."""
+    if None in tensor.shape[1:]:
+        raise ValueError(
+            f"flops: the shape {tuple(tensor.shape)} is not known. Build the model with a fixed "
+            "input_shape."
+        )
+    return math.prod(tensor.shape[1:])
+
+
+def _per_output(multiplies, adds):
+    def rule(layer):
+        n = _size(layer.output)
+        return n * multiplies, n * adds
+
+    return rule
+
+
+def _sums(n_outputs, n_terms, bias):
+    """`n_outputs` sums of `n_terms` products each, with a bias or without."""
+    return n_outputs * n_terms, n_outputs * (n_terms - 1 + bool(bias))
+
+
+def _conv(layer):
+    n_in = layer.input.shape[-1] // layer.groups
+    n_terms = math.prod(layer.kernel_size) * n_in
+    return _sums(_size(layer.output), n_terms, layer.use_bias)
+
+
+def _depthwise(layer):
+    return _sums(_size(layer.output), math.prod(layer.kernel_size), layer.use_bias)
+
+
+def _dense(layer):
+    return _sums(_size(layer.output), layer.input.shape[-1], layer.use_bias)
+
+
+def _gconv(layer):
+    n_out = layer.channels * math.prod(layer.structure)
+    return _sums(_size(layer.output), math.prod(layer.kernel.shape) // n_out, layer.use_bias)
+
+
+def _merged(multiplies, adds):
+    """One operation per output and input after the first."""
+
+    def rule(layer):
+        n = _size(layer.output) * (len(layer.input) - 1)
+        return n * multiplies, n * adds
+
+    return rule
+
+
+def _mean(layer):
+    """Sums over windows or over the image, and one multiplication for each."""
+    n_out = _size(layer.output)
+    return n_out, _window(layer) * n_out - n_out
+
+
+def _window(layer):
+    if hasattr(layer, "pool_size"):
+        return math.prod(layer.pool_size)
+    return _size(layer.input) // _size(layer.output)
+
+
+def _layer_normalization(layer):
+    n = _size(layer.output)
+    return 3 * n, 4 * n  # mean, difference, square, its mean, scale and offset
+
+
+def _similarity(layer):
+    n_out = _size(layer.output)
+    n_terms = math.prod(layer.templates.shape) // layer.n_out
+    linear = isinstance(layer, (ksl.LinearSimilarity, simnets._LinearSimilarityND))
+    power_or_product = 1
+    multiplies = n_out * n_terms * (power_or_product + layer.use_weights)
+    return multiplies, n_out * (n_terms - 1 if linear else 2 * n_terms - 1)
+
+
+def _mex(layer):
+    """`exp(beta (x + b))`, summed."""
+    n_out, n_in = _size(layer.output), layer.input.shape[-1]
+    return n_out * (n_in + 1), n_out * (2 * n_in - 1 if layer.use_offsets else n_in - 1)
+
+
+def _mex_pooling(layer):
+    n_out, n_terms = _size(layer.output), _window(layer)
+    beta = layer.initial_beta if not layer.trainable_beta else None
+    if beta is not None and math.isinf(beta):
+        return 0, 0  # comparisons
+    factor = 0 if beta == 0 else n_terms
+    return n_out * (factor + 1), n_out * (n_terms - 1)
+
+
+def _stencil(layer):
+    return _sums(_size(layer.output), math.prod(layer.kernel_size), bias=False)
+
+
+def _linear_mix(layer):
+    n, c = _size(layer.output), layer.output.shape[-1]
+    return _sums(n, math.prod(layer.kernel_size) + c, bias=False)
+
+
+def _explicit_diffusion(layer):
+    multiplies, adds = _stencil(layer)
+    n = _size(layer.output)
+    return 2 * multiplies + n, 2 * adds + n
+
+
+def _by_transform(axes):
+    """Transform over `axes` of the input, multiply by a real response, and transform back."""
+
+    def rule(layer):
+        n = _size(layer.output)
+        length = math.prod(layer.output.shape[1:][axes])
+        stages = math.log2(length)
+        return round(n * (2 * stages + 1)), round(n * 3 * stages)
+
+    return rule
+
+
+def _nothing(_):
+    return 0, 0
+
+
+_FREE = (
+    kl.InputLayer,
+    kl.Activation,
+    kl.ReLU,
+    kl.Concatenate,
+    kl.Flatten,
+    kl.Reshape,
+    kl.Permute,
+    kl.ZeroPadding2D,
+    kl.Dropout,
+    kl.GaussianDropout,
+    kl.MaxPooling2D,
+    kl.GlobalMaxPooling2D,
+    ksl.Structure,
+    ksl.Destructure,
+)
+_RULES = [
+    (_FREE, _nothing),
+    ((kl.DepthwiseConv2D,), _depthwise),
+    ((kl.Conv2D,), _conv),
+    ((kl.Dense,), _dense),
+    ((kl.PReLU,), _per_output(1, 0)),
+    ((kl.BatchNormalization, kl.Rescaling, kl.Normalization), _per_output(1, 1)),
+    ((kl.LayerNormalization,), _layer_normalization),
+    ((kl.Add, kl.Subtract), _merged(0, 1)),
+    ((kl.Multiply,), _merged(1, 0)),
+    ((kl.AveragePooling2D, kl.GlobalAveragePooling2D), _mean),
+    ((gconv._GConv,), _gconv),
+    ((simnets._SimilarityBase,), _similarity),
+    ((simnets.MEX,), _mex),
+    ((simnets._MEXPooling, simnets._GlobalMEXPooling), _mex_pooling),
+    ((lowcost._ImplicitDiffusion,), _by_transform(slice(0, -1))),
+    ((lowcost._CirculantDiffusion,), _by_transform(slice(None))),
+    ((lowcost._ExplicitDiffusion,), _explicit_diffusion),
+    ((lowcost._StencilConv,), _stencil),
+    ((lowcost._LinearMix,), _linear_mix),
+]
+_ELEMENTWISE = {  # operations on tensors, and a layer that keras.applications does not make public
+    "Add": (0, 1),
+    "Subtract": (0, 1),
+    "Multiply": (1, 0),
+    "LayerScale": (1, 0),
+}
