@@ -15,7 +15,7 @@ from keras_structnets.training.recipe import CHOICES
 
 DATASETS = "digits|cifar10|cifar100|PATH"
 BACKENDS = ("jax", "torch", "tensorflow")
-COMMANDS = ("list", "show", "train", "pretrain", "evaluate", "predict")
+COMMANDS = ("list", "show", "train", "pretrain", "record", "evaluate", "predict")
 
 
 def main(argv=None):
@@ -93,6 +93,13 @@ def pretrain(name, dataset, only_whitening, out, overwrite, seed):
     training.pretrain(recipe, out, overwrite=overwrite)
 
 
+def record(runs, out, overwrite):
+    """Make a record of finished runs."""
+    results = training.record(runs, out, overwrite=overwrite)
+    weights = results["weights"]
+    print(f"weights as {weights['dtype']}, {weights['bytes']:,} bytes: {weights['accuracy']:.2%}")
+
+
 def evaluate(model, dataset):
     """Print the accuracy of a saved model."""
     result = training.evaluate(model, dataset)
@@ -166,12 +173,21 @@ def _parser():
     _add_out(sub)
 
     sub = add(
+        "record",
+        record,
+        "make a record of finished runs that differ in seed or backend: results, card and small weights",
+        "record runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
+    )
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
+    _add_out(sub)
+
+    sub = add(
         "evaluate",
         evaluate,
         "print the accuracy of a saved model on held-out images",
         "evaluate runs/simnet_2layer_digits --dataset digits",
     )
-    sub.add_argument("model", metavar="MODEL", help="a run's folder or a .keras file")
+    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
     sub.add_argument("--dataset", metavar=DATASETS, help="default: that of the run")
 
     sub = add(
@@ -180,7 +196,7 @@ def _parser():
         "print path, class and the model's output for each image",
         "predict runs/simnet_2layer_digits three.png seven.png",
     )
-    sub.add_argument("model", metavar="MODEL", help="a run's folder or a .keras file")
+    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
     sub.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
     return parser
 

@@ -1,23 +1,49 @@
-"""The table of the zoo in README.md: `python -m tests.readme` writes it, the test compares it."""
+"""The tables that are written by `python -m tests.readme`, and that the tests compare.
+
+README.md has the zoo, zoo/README.md the records; `zoo/accuracy.png` is drawn too.
+"""
 
 import pathlib
 import re
 
 from keras_structnets import training, zoo
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
+ROOT = pathlib.Path(__file__).parent.parent
+README, RECORDS = ROOT / "README.md", ROOT / "zoo" / "README.md"
 MARKS = re.compile("(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
-def with_table(text):
-    """The text of README.md with the table of the zoo as it is now."""
-    rows = ["| name | paper | parameters | printed | |", "|---|---|---:|---:|---|"]
+def zoo_table():
+    """The zoo: name, paper, sizes, and what the records reached."""
+    rows = [
+        "| name | paper | parameters | printed | operations | accuracy | |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
     for name in zoo.list_models():
         info = zoo.info(name)
-        count, printed = training.parameters(name), info.printed.get(10, "")
-        rows.append(f"| `{name}` | {info.paper} | {count:,} | {printed} | {info.summary} |")
-    return MARKS.sub(lambda m: m[1] + "\n".join(rows) + "\n" + m[2], text)
+        reached = [training.records.mean(record.runs) for record in info.records.values()]
+        cells = [
+            f"`{name}`",
+            info.paper,
+            f"{info.parameters:,}",
+            info.printed.get(10, ""),
+            f"{info.flops.total / 1e6:.1f}M",
+            ", ".join(f"{accuracy:.1%}" for accuracy in reached),
+            info.summary,
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_table(text, table):
+    """`text` with `table` between its marks."""
+    return MARKS.sub(lambda m: m[1] + table + m[2], text)
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, table in ((README, zoo_table()), (RECORDS, training.records.table())):
+        path.write_text(with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+    training.records.draw(RECORDS.with_name("accuracy.png"))
+    for folder in RECORDS.parent.glob("*/results.json"):
+        card = training.records.card_of(folder.parent)
+        (folder.parent / "card.md").write_text(card, encoding="utf-8")

@@ -17,6 +17,7 @@ EXTRAS = {
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
     "zoo/registry.py": {"h5py"},  # what Keras itself depends on
+    "training/records.py": {"h5py"},
 }
 
 

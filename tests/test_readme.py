@@ -1,8 +1,47 @@
-"""The README says what the zoo is."""
+"""The READMEs say what the zoo is and what its records reached."""
 
-from tests.readme import README, with_table
+import json
+
+import numpy as np
+import pytest
+
+from keras_structnets import training, zoo
+from keras_structnets.zoo import records
+from tests.readme import README, RECORDS, with_table, zoo_table
+
+FOLDERS = sorted(path.parent for path in RECORDS.parent.glob("*/results.json"))
+ANEW = "write it anew with: python -m tests.readme"
 
 
-def test_the_table_of_the_zoo_is_current():
-    text = README.read_text(encoding="utf-8")
-    assert with_table(text) == text, "write it anew with: python -m tests.readme"
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [(README, zoo_table), (RECORDS, training.records.table)],
+    ids=["zoo", "records"],
+)
+def test_the_tables_are_current(path, table):
+    text = path.read_text(encoding="utf-8")
+    assert with_table(text, table()) == text, ANEW
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_record_is_whole_and_its_card_is_current(folder):
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    info = zoo.info(results["model"])
+    assert (folder / "card.md").read_text(encoding="utf-8") == training.records.card_of(folder), (
+        ANEW
+    )
+    assert results["parameters"] == info.parameters
+    assert results["flops"] == info.flops.total
+    assert training.Recipe.read(folder / "recipe.toml").seed == results["runs"][0]["seed"]
+    assert results["weights"]["bytes"] <= 8e6
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_weights_of_a_record_load_and_tell_images_apart(folder):
+    record = records.read(folder)
+    model = zoo.build(record.model, weights=record.dataset)
+    images = np.random.default_rng(0).integers(0, 256, (8, *record.input_shape))
+    outputs = model.predict(images.astype("float32"), verbose=0)
+    assert outputs.shape == (8, len(record.class_names))
+    np.testing.assert_allclose(outputs.sum(-1), 1, atol=1e-5)
+    assert outputs.std(0).max() > 1e-4

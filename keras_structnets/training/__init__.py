@@ -18,6 +18,7 @@ from keras_structnets.training.catalogue import card, parameters, table
 from keras_structnets.training.data import Images, load
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.records import record
 from keras_structnets.training.run import pretrain, resume, train
 from keras_structnets.training.saved import evaluate, predict
 
@@ -33,6 +34,7 @@ __all__ = [
     "pretrain",
     "random_crops",
     "random_resized_crops",
+    "record",
     "resume",
     "table",
     "train",

@@ -108,6 +108,7 @@ def _run(recipe, out, goes_on, tensorboard, verbose):
         "class_names": data.class_names,
         "images": {"training": len(data.y_train), "held_out": len(data.y_val)},
         "input_shape": list(model.input_shape[1:]),
+        "sizes": recipe.sizes,
         "parameters": parameters_of(model),
         "runs": [
             {

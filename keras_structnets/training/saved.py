@@ -7,17 +7,19 @@ import zipfile
 import keras
 import numpy as np
 
+from keras_structnets import zoo
 from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.zoo import records
 
 
 def evaluate(model, dataset=None):
     """Accuracy of a saved model, on images that it was not trained on.
 
     Args:
-        model: a run's folder or a `.keras` file.
+        model: a run's folder, the name or folder of a record, or a `.keras` file.
         dataset: what `load` takes; None for what the run was trained on. Of data sets with a name and
             of the run's own the held-out images count, of others all.
 
@@ -62,7 +64,7 @@ def predict(model, images):
     """The most likely class of each image file.
 
     Args:
-        model: a run's folder or a `.keras` file.
+        model: a run's folder, the name or folder of a record, or a `.keras` file.
         images: paths. Files that are not images are named in a warning and left out.
 
     Returns:
@@ -88,8 +90,18 @@ def predict(model, images):
 
 
 def load_model(model):
-    """The Keras model of a run's folder or a `.keras` file."""
+    """The Keras model of a run's folder, a record or a `.keras` file."""
     path = _file(model)
+    if path.name.endswith(".weights.h5"):
+        record = records.read(path.parent)
+        trained = zoo.build(
+            record.model,
+            input_shape=record.input_shape,
+            num_classes=len(record.class_names),
+            **record.sizes,
+        )
+        trained.load_weights(record.checked_weights())
+        return trained
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
@@ -114,12 +126,17 @@ def class_names(model):
 
 def _file(model):
     path = pathlib.Path(model)
+    record = records.named(str(model))
+    if not path.exists() and record:
+        path = record.weights.parent
     if path.is_dir():
-        path = path / f"{path.resolve().name}.keras"
+        endings = (".keras", ".weights.h5")
+        files = [path / f"{path.resolve().name}{ending}" for ending in endings]
+        path = next((file for file in files if file.is_file()), files[0])
     if not path.is_file():
         raise ValueError(
-            f"`model` {str(path)!r} is missing. Give a run's folder or a .keras file; "
-            "`structnets train` writes one."
+            f"`model` {str(path)!r} is missing. Give a run's folder, the name of a record or a .keras "
+            "file; `structnets train` writes one."
         )
     return path
 

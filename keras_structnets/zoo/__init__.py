@@ -2,6 +2,7 @@
 
 from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register
 from keras_structnets.zoo.flops import Flops, flops
+from keras_structnets.zoo.records import Record
 from keras_structnets.zoo.registry import ModelInfo, build, info, list_models, register
 
-__all__ = ["Flops", "ModelInfo", "build", "flops", "info", "list_models", "register"]
+__all__ = ["Flops", "ModelInfo", "Record", "build", "flops", "info", "list_models", "register"]

@@ -14,6 +14,39 @@ MIXED = {"a": {10: "195K"}, "b": {10: "422K", 100: "456K"}, "c": {100: "789K"}}
 SEPARATE = {"a": {10: "101K"}, "b": {10: "216K", 100: "251K"}, "c": {100: "423K"}}
 DIFFUSING = {"a": {10: "101K"}, "b": {10: "216K", 100: "250K"}, "c": {100: "423K"}}
 
+ACCURACY = {  # Table 2, for the widths A, B and C
+    "resnet": {
+        "cifar10": (93.1, 93.0, None),
+        "cifar100": (None, 71.7, 69.9),
+        "stl10": (74.9, 75.3),
+    },
+    "mobilenet": {
+        "cifar10": (89.5, 91.6, None),
+        "cifar100": (None, 65.6, 61.9),
+        "stl10": (74.9, 77.2),
+    },
+    "linear_mix": {
+        "cifar10": (91.3, 92.1, None),
+        "cifar100": (None, 67.9, 69.2),
+        "stl10": (75.6, 75.6),
+    },
+    "explicit_rd": {
+        "cifar10": (88.9, 90.6, None),
+        "cifar100": (None, 66.1, 65.2),
+        "stl10": (74.6, 75.9),
+    },
+    "implicit_rd": {
+        "cifar10": (88.7, 90.3, None),
+        "cifar100": (None, 64.6, 64.9),
+        "stl10": (73.8, 73.4),
+    },
+    "circulant_rd": {
+        "cifar10": (86.0, 88.0, None),
+        "cifar100": (None, 60.2, 60.0),
+        "stl10": (69.6, 70.5),
+    },
+}
+
 
 def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
     return _network(x, partial(blocks.resnet_step, kernel_size=kernel_size), widths, n_steps)
@@ -78,6 +111,15 @@ _FAMILIES = [
     (circulant_rd, DIFFUSING, "explicit reaction and diffusion, circulant in the channels"),
 ]
 
+
+def _accuracy(family, letter):
+    """What Table 2 prints for one network, by data set."""
+    rows = {
+        dataset: dict(zip("abc", row, strict=False)) for dataset, row in ACCURACY[family].items()
+    }
+    return {dataset: row[letter] for dataset, row in rows.items() if row.get(letter) is not None}
+
+
 for _body, _printed, _summary in _FAMILIES:
     for _letter, _widths in WIDTHS.items():
         register(
@@ -85,5 +127,6 @@ for _body, _printed, _summary in _FAMILIES:
             paper=PAPER,
             summary=f"{_summary}, widths {'-'.join(map(str, _widths))}",
             printed=_printed[_letter],
+            printed_accuracy=_accuracy(_body.__name__, _letter),
             widths=_widths,
         )(_body)

@@ -6,12 +6,14 @@ import fnmatch
 import inspect
 import math
 import pathlib
+import warnings
 from collections.abc import Callable
 
 import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
+from keras_structnets.zoo import records
 from keras_structnets.zoo.flops import flops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +43,11 @@ class ModelInfo:
     input_shape: tuple
     sizes: dict
     printed_accuracy: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def records(self):
+        """What it reached, and on what: {data set: `Record`}."""
+        return records.of(self.name)
 
     @property
     def parameters(self):
@@ -153,7 +160,7 @@ def build(
     name,
     *,
     input_shape=None,
-    num_classes=10,
+    num_classes=None,
     classifier_activation="softmax",
     include_top=True,
     include_preprocessing=True,
@@ -164,14 +171,18 @@ def build(
 
     Args:
         name: one of `list_models()`.
-        input_shape: (height, width, channels), channels last; None for the architecture's own.
-        num_classes: number of outputs.
+        input_shape: (height, width, channels), channels last; None for the architecture's own, or
+            that of the trained weights.
+        num_classes: number of outputs; None for 10, or that of the trained weights. With trained weights
+            and another number, what depends on it starts from random weights, and a warning says so.
         classifier_activation: activation of the outputs; None gives logits.
         include_top: False stops at the features [b, h, w, c], before the classifier.
         include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
             False takes pixels that are normalized already.
-        weights: None for random ones, or the path of a `.weights.h5` or `.keras` file of the same
-            model: the same name, num_classes, include_top and sizes.
+        weights: None for random ones; the data set of one of `info(name).records`, whose weights come
+            with the package; or the path of a `.weights.h5` or `.keras` file of the same model: the same
+            name, num_classes, include_top and sizes; or the address of such a file with its checksum,
+            "https://...#sha256=...", which is downloaded once.
         **sizes: the architecture's own arguments, see `info(name).sizes`.
 
     Returns:
@@ -183,8 +194,15 @@ def build(
     """
     entry = _entry("build", name)
     checks.channels_last(f"build({name!r})")
-    shape = _image_shape(name, entry.info.input_shape if input_shape is None else input_shape)
+    record = _record(name, weights)
+    if input_shape is None:
+        input_shape = record.input_shape if record else entry.info.input_shape
+    if num_classes is None:
+        num_classes = len(record.class_names) if record else 10
+    shape = _image_shape(name, input_shape)
     num_classes = checks.integer(f"build({name!r})", "num_classes", num_classes)
+    if record:
+        sizes = record.sizes | sizes
     for size in sizes:
         if size not in entry.info.sizes:
             raise ValueError(
@@ -195,7 +213,7 @@ def build(
     pixels = keras.Input(shape, name="pixels")
     x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
     sizes = entry.info.sizes | sizes
-    outputs = _call(entry.body, sizes, x)
+    features = outputs = _call(entry.body, sizes, x)
     if include_top:
         logits = _call(entry.head, sizes, outputs, num_classes)
         activation = keras.layers.Activation(
@@ -203,7 +221,10 @@ def build(
         )
         outputs = activation(logits)
     model = keras.Model(pixels, outputs, name=name)
-    if weights is not None:
+    if record:
+        trunk = [layer.name for layer in keras.Model(pixels, features).layers]
+        _load_record(model, record, trunk, include_preprocessing)
+    elif weights is not None:
         _load_weights(model, weights)
     return model
 
@@ -244,8 +265,69 @@ def _image_shape(name, shape):
     return shape
 
 
+def _record(name, weights):
+    """The `Record` that `weights` names, or None if it is a path, an address or None."""
+    if weights is None or not isinstance(weights, str) or pathlib.Path(weights).suffix:
+        return None
+    if weights not in records.of(name):
+        known = ", ".join(map(repr, records.of(name)))
+        raise ValueError(
+            f"build({name!r}): `weights` {weights!r} is not a file, and no data set that trained weights "
+            f"are of.{checks.did_you_mean(weights, records.of(name))} Give "
+            f"{known + ', ' if known else ''}the path of a file, or None."
+        )
+    return records.of(name)[weights]
+
+
+def _load_record(model, record, trunk, include_preprocessing):
+    """Give each layer its trained weights; those of the head that do not fit start anew."""
+    trained = build(
+        record.model,
+        input_shape=record.input_shape,
+        num_classes=len(record.class_names),
+        include_preprocessing=include_preprocessing,
+        **record.sizes,
+    )
+    trained.load_weights(record.checked_weights())
+    fresh = []
+    for layer, source in zip(model.layers, trained.layers, strict=False):  # head or none at the end
+        if [w.shape for w in layer.weights] == [w.shape for w in source.weights]:
+            layer.set_weights(source.get_weights())
+        else:
+            fresh.append(layer.name)
+    wrong = [name for name in fresh if name in trunk]
+    if wrong or (fresh and model.output_shape == trained.output_shape):
+        raise ValueError(
+            f"build({model.name!r}): the trained weights of the layers {(wrong or fresh)[:3]} have another "
+            f"shape. They are for input_shape={record.input_shape} and sizes {record.sizes or 'as they are'}."
+        )
+    if fresh:
+        warnings.warn(
+            f"build({model.name!r}): the layers {fresh} start from random weights, since num_classes is "
+            f"not the {len(record.class_names)} of {record.dataset!r}; the others are trained.",
+            stacklevel=3,
+        )
+
+
+def _download(address):
+    """The path of the file at `address`, whose checksum stands behind it."""
+    url, _, checksum = address.partition("#sha256=")
+    if not checksum:
+        raise ValueError(
+            f"build: `weights` {address!r} has no checksum. Add #sha256= and its 64 digits."
+        )
+    try:
+        return keras.utils.get_file(
+            origin=url, file_hash=checksum, cache_subdir="keras_structnets", hash_algorithm="sha256"
+        )
+    except Exception as error:  # Keras raises a plain Exception where it cannot fetch
+        raise ValueError(f"build: `weights` {url!r} cannot be had: {error}.") from error
+
+
 def _load_weights(model, path):
     owner = f"build({model.name!r})"
+    if "://" in str(path):
+        path = _download(path)
     path = pathlib.Path(path)
     if not path.is_file():
         raise ValueError(f"{owner}: `weights` {str(path)!r} is not a file. Give a path, or None.")

@@ -92,6 +92,7 @@ def convnet_1layer(x, *, filters=50):
     paper=PAPER,
     summary="two layers of whitened l2 similarity (Table 1)",
     printed={10: "64.6K", 100: "70.3K"},
+    printed_accuracy={"cifar10": 85.5, "cifar100": 54.6, "svhn": 93.8},
     head=mex_classifier,
 )
 def simnet_2layer(
@@ -117,6 +118,7 @@ def _caffe_head(x, num_classes):
     paper=PAPER,
     summary="Caffe's ConvNet for CIFAR-10 (Table 1)",
     printed={10: "145.6K", 100: "151.4K"},
+    printed_accuracy={"cifar10": 81.1, "cifar100": 52.4, "svhn": 94.0},
     head=_caffe_head,
 )
 def caffe_convnet(x, *, filters=(32, 32, 64)):
@@ -131,6 +133,7 @@ def caffe_convnet(x, *, filters=(32, 32, 64)):
     paper=PAPER,
     summary="three layers of whitened l2 similarity, 10 channels each (section 6.4)",
     printed={10: "5K"},
+    printed_accuracy={"cifar10": 76.8},
     head=mex_classifier,
     channels=(10, 10, 10),
 )
@@ -138,6 +141,7 @@ def caffe_convnet(x, *, filters=(32, 32, 64)):
     "simnet_3layer",
     paper=PAPER,
     summary="three layers of whitened l2 similarity (Table 2)",
+    printed_accuracy={"cifar10": 92.18},
     head=mex_classifier,
 )
 def simnet_3layer(
@@ -165,11 +169,18 @@ def _nin_head(x, num_classes):
     paper=PAPER,
     summary="Network in Network, 10 channels each, no dropout (section 6.4)",
     printed={10: "5K"},
+    printed_accuracy={"cifar10": 72.3},
     head=_nin_head,
     widths=((10, 10, 10), (10, 10, 10), (10, 10)),
     dropout=0.0,
 )
-@register("nin", paper=PAPER, summary="Network in Network (Table 2)", head=_nin_head)
+@register(
+    "nin",
+    paper=PAPER,
+    summary="Network in Network (Table 2)",
+    printed_accuracy={"cifar10": 91.19},
+    head=_nin_head,
+)
 def nin(x, *, widths=((192, 160, 96), (192, 192, 192), (192, 192)), dropout=0.5):
     """Three MLP convolutions; the last layer, to the classes, is linear and in the head."""
     x = mlp_conv(x, widths[0], 5, "mlp_1")

@@ -156,7 +156,7 @@ def test_a_name_is_registered_once():
 # Arguments
 
 
-@pytest.mark.parametrize("num_classes", [0, -3, True, 2.5, "10", None])
+@pytest.mark.parametrize("num_classes", [0, -3, True, 2.5, "10"])
 def test_num_classes_must_be_a_positive_integer(num_classes):
     with pytest.raises(ValueError, match=r"build\('tiny_net'\): `num_classes`.*got .*Use"):
         ksn.zoo.build("tiny_net", num_classes=num_classes)

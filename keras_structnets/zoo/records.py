@@ -1,0 +1,90 @@
+"""Records: what models of the zoo reached, and the weights that ship with the package."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+
+_HERE = pathlib.Path(__file__)
+_PLACES = (_HERE.parent / "records", _HERE.parents[2] / "zoo")  # in a wheel, in a checkout
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A trained model of the zoo.
+
+    Attributes:
+        name: `<model>_<dataset>`, the name of its folder.
+        model: its name in the zoo.
+        dataset: what it was trained on: what `build(model, weights=dataset)` takes.
+        class_names: the classes, in the order of the model's outputs.
+        input_shape: (height, width, channels).
+        sizes: the architecture's arguments that differ from the defaults.
+        runs: for each seed and backend the accuracy, epochs, seconds, versions, machine and commit.
+        weights: path of the weights file, those of the first run.
+    """
+
+    name: str
+    model: str
+    dataset: str
+    class_names: list
+    input_shape: tuple
+    sizes: dict
+    runs: list
+    weights: pathlib.Path
+    sha256: str
+
+    def checked_weights(self):
+        """The path of the weights; a ValueError if the file is not the one that was recorded."""
+        if not self.weights.is_file() or sha256(self.weights) != self.sha256:
+            state = "is not the file that was recorded" if self.weights.is_file() else "is missing"
+            raise ValueError(
+                f"record {self.name!r}: {str(self.weights)!r} {state} (sha256 {self.sha256}). Install "
+                "keras_structnets again."
+            )
+        return self.weights
+
+
+def of(model):
+    """The records of one model, {dataset: `Record`}."""
+    return {record.dataset: record for record in _all() if record.model == model}
+
+
+def named(name):
+    """The `Record` of that name, or None."""
+    return next((record for record in _all() if record.name == name), None)
+
+
+def folder():
+    """Where the records are, or None."""
+    return next((place for place in _PLACES if place.is_dir()), None)
+
+
+def read(path):
+    """The `Record` in a folder."""
+    path = pathlib.Path(path)
+    results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+    return Record(
+        path.name,
+        results["model"],
+        path.name.removeprefix(f"{results['model']}_"),
+        results["class_names"],
+        tuple(results["input_shape"]),
+        results["sizes"],
+        results["runs"],
+        path / results["weights"]["file"],
+        results["weights"]["sha256"],
+    )
+
+
+def sha256(path):
+    """The checksum of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def _all():
+    place = folder()
+    return [read(path.parent) for path in sorted(place.glob("*/results.json"))] if place else []
