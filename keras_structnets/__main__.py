@@ -13,7 +13,7 @@ import keras
 from keras_structnets import __version__, checks, training, zoo
 from keras_structnets.training.recipe import CHOICES
 
-DATASETS = "digits|cifar10|cifar100|PATH"
+DATASETS = "|".join((*training.sources.NAMES, "PATH"))
 BACKENDS = ("jax", "torch", "tensorflow")
 COMMANDS = ("list", "show", "train", "pretrain", "record", "evaluate", "predict")
 

@@ -39,7 +39,9 @@ def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_c
 
             - "digits", scikit-learn's 1797 scans of handwritten digits (8x8, one channel, a fifth of
               each class held out);
-            - "cifar10" or "cifar100", which Keras downloads once; their test images are held out;
+            - "cifar10", "cifar100", "svhn", "stl10" or "tiny_imagenet", which are downloaded once; their
+              test images are held out, of Tiny ImageNet, whose test images have no labels, those of
+              its validation;
             - the path of a folder with one sub-folder of images per class, or of a .tar (.tar.gz,
               .tar.bz2, .tar.xz) or .zip of such a folder, which is read without unpacking it. The
               classes are numbered in natural order of their names: 2 comes before 10;

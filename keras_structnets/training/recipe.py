@@ -34,8 +34,9 @@ class Recipe:
 
     Args:
         model: a name of the zoo.
-        dataset: "digits", "cifar10", "cifar100", or the path of a folder with one sub-folder of images
-            per class, of such a folder as .tar or .zip, or of a .npz, see `load`.
+        dataset: "digits", "cifar10", "cifar100", "svhn", "stl10", "tiny_imagenet", or the path of a
+            folder with one sub-folder of images per class, of such a folder as .tar or .zip, or of a
+            .npz, see `load`.
         epochs: passes over the training images.
         batch_size: images per step.
         optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).

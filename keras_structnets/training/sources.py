@@ -2,17 +2,16 @@
 
 import dataclasses
 import io
-import lzma
 import pathlib
 import re
 import tarfile
 import warnings
 import zipfile
-import zlib
 
 import keras
 import numpy as np
 
+from keras_structnets.training import downloads
 from keras_structnets.training.extra import extra
 
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -24,17 +23,8 @@ palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit 
 rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper
 table tank telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf
 woman worm"""
-NAMES = ("digits", "cifar10", "cifar100")
+NAMES = ("digits", "cifar10", "cifar100", *downloads.FILES)
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    ValueError,
-)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +47,7 @@ def read(source, image_size=None, channels=None):
     """Pixels [n, h, w, c], labels [n], class names, and which are held out [n] or None: see `load`."""
     path = pathlib.Path(source)
     if str(source) in NAMES:
-        images, *others = _digits() if str(source) == "digits" else _keras_dataset(str(source))
+        images, *others = _digits() if str(source) == "digits" else _named(str(source))
         return resized(images, image_size), *others
     if path.is_file() and path.suffix == ".npz":
         images, *others = _arrays(path)
@@ -154,7 +144,7 @@ def _archived(path):
             for inside, data in read_members(path)
             if len(inside.parts) > 1 and not _is_hidden(inside)
         ]
-    except DAMAGED as error:
+    except downloads.DAMAGED as error:
         raise ValueError(
             f"load: `source` {str(path)!r} is damaged or incomplete: {error or type(error).__name__}. "
             "Copy or download it again."
@@ -194,7 +184,7 @@ def _arrays(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except DAMAGED as error:
+    except downloads.DAMAGED as error:
         raise ValueError(
             f"load: `source` {str(path)!r} is damaged or no .npz of plain arrays: {error}. "
             "Write it with numpy.savez(path, x_train=..., y_train=...)."
@@ -225,10 +215,13 @@ def _arrays(path):
     return _joined(images, labels, names)
 
 
-def _keras_dataset(name):
-    """CIFAR by `keras.datasets`, which checks what it downloads and keeps it."""
-    (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    names = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name].split()
+def _named(name):
+    """A data set that is downloaded, checked and kept."""
+    if name in downloads.FILES:
+        (x, y), (x_test, y_test), names = downloads.read(name)
+    else:
+        (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        names = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name].split()
     return _joined([x, x_test], [y.reshape(-1), y_test.reshape(-1)], names)
 
 

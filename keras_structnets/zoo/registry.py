@@ -18,6 +18,7 @@ from keras_structnets.zoo.flops import flops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CACHE = None  # of downloaded weights: Keras' own
 
 _ENTRIES = {}
 
@@ -318,7 +319,11 @@ def _download(address):
         )
     try:
         return keras.utils.get_file(
-            origin=url, file_hash=checksum, cache_subdir="keras_structnets", hash_algorithm="sha256"
+            origin=url,
+            file_hash=checksum,
+            hash_algorithm="sha256",
+            cache_subdir="keras_structnets",
+            cache_dir=CACHE,
         )
     except Exception as error:  # Keras raises a plain Exception where it cannot fetch
         raise ValueError(f"build: `weights` {url!r} cannot be had: {error}.") from error

@@ -1,0 +1,152 @@
+"""Data sets that are downloaded once: SVHN, STL-10 and Tiny ImageNet, read without unpacking them.
+
+`FILES` gives the address and MD5 checksum of each file, as their users know them. The files go to
+Keras' cache, `~/.keras/datasets` unless KERAS_HOME says otherwise.
+"""
+
+import io
+import lzma
+import pathlib
+import tarfile
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+
+from keras_structnets.training.extra import extra
+
+FILES = {
+    "svhn": [
+        (
+            "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+            "e26dedcc434d2e4c54c9b2d4a06d8373",
+        ),
+        (
+            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+            "eb5a983be6a315427106f1b164d9cef3",
+        ),
+    ],
+    "stl10": [
+        (
+            "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+            "91f7769df0f17e558f3565bffb0c7dfb",
+        ),
+    ],
+    "tiny_imagenet": [
+        (
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            "90528d7ca1a48142e341f4ef8d21d0de",
+        ),
+    ],
+}
+CACHE = None  # Keras' own
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+)
+
+
+def read(name):
+    """(images, labels) of training and of testing, and the class names."""
+    paths = [_fetch(name, *file) for file in FILES[name]]
+    try:
+        return {"svhn": _svhn, "stl10": _stl10, "tiny_imagenet": _tiny_imagenet}[name](*paths)
+    except DAMAGED as error:
+        raise ValueError(
+            f"load: {name} in {', '.join(map(repr, map(str, paths)))} is damaged or incomplete: "
+            f"{error or type(error).__name__}. Delete the file, and it is downloaded again."
+        ) from error
+
+
+def _fetch(name, address, checksum):
+    try:
+        return pathlib.Path(
+            keras.utils.get_file(
+                f"{name}_{address.rpartition('/')[2]}",
+                address,
+                file_hash=checksum,
+                hash_algorithm="md5",
+                cache_dir=CACHE,
+            )
+        )
+    except Exception as error:  # Keras raises a plain Exception where it cannot fetch
+        raise ValueError(
+            f"load: {name} cannot be had from {address}: {error}. Download it by other means, and give "
+            "the path of a folder or archive of class folders."
+        ) from error
+
+
+def _svhn(*paths):
+    """MATLAB files with X [32, 32, 3, n] and y, where 10 stands for the digit 0."""
+    parts = []
+    for path in paths:
+        content = _matlab(path)
+        images, labels = np.moveaxis(content["X"], -1, 0), content["y"].reshape(-1) % 10
+        parts.append((np.ascontiguousarray(images), labels.astype("int32")))
+    return (*parts, list("0123456789"))
+
+
+def _matlab(path):
+    try:
+        with open(path, "rb") as file:
+            return extra("scipy.io").loadmat(file, variable_names=["X", "y"])
+    except extra("scipy.io.matlab").MatReadError as error:  # which is a plain Exception
+        raise ValueError(str(error)) from error
+
+
+def _stl10(path):
+    """A tar with planes by column, [n, 3, 96 columns, 96 rows], and class numbers from 1."""
+    wanted = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt")
+    content = {}
+    with tarfile.open(path) as archive:
+        for member in archive:  # the 100,000 images without labels, most of the file, stay packed
+            name = pathlib.PurePosixPath(member.name).name
+            if name in wanted:
+                content[name] = archive.extractfile(member).read()
+                if len(content) == len(wanted):
+                    break
+    parts = []
+    for part in ("train", "test"):
+        planes = np.frombuffer(content[f"{part}_X.bin"], "uint8").reshape(-1, 3, 96, 96)
+        labels = np.frombuffer(content[f"{part}_y.bin"], "uint8").astype("int32") - 1
+        parts.append((np.ascontiguousarray(planes.transpose(0, 3, 2, 1)), labels))
+    return (*parts, content["class_names.txt"].decode().split())
+
+
+def _tiny_imagenet(path):
+    """A zip with train/<class>/images/*.JPEG, and val/ with a table of file names and classes."""
+    with zipfile.ZipFile(path) as archive:
+        names = {pathlib.PurePosixPath(name).name: name for name in archive.namelist()}
+        classes = archive.read(names["wnids.txt"]).decode().split()
+        words = dict(
+            line.split("\t", 1) for line in archive.read(names["words.txt"]).decode().splitlines()
+        )
+        rows = archive.read(names["val_annotations.txt"]).decode().splitlines()
+        held = [(names[file], classes.index(name)) for file, name, *_ in (r.split() for r in rows)]
+        train = []
+        for name in archive.namelist():
+            inside = pathlib.PurePosixPath(name)
+            if inside.suffix == ".JPEG" and inside.parts[-4:-3] == ("train",):
+                train.append((name, classes.index(inside.parts[-3])))
+        parts = [
+            (
+                np.stack([_pixels(archive.read(name)) for name, _ in files]),
+                np.array([label for _, label in files], "int32"),
+            )
+            for files in (train, held)
+        ]
+    return (*parts, [words[name].split(",")[0].strip().replace(" ", "_") for name in classes])
+
+
+def _pixels(data):
+    """A JPEG as [height, width, 3]; some are grey."""
+    with extra("PIL.Image").open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
