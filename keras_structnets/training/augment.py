@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_structnets.training.checkpoint import epoch_seed
+from keras_structnets.training.extra import extra
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
 MIXES = ("none", "mixup", "cutmix")
@@ -89,21 +90,27 @@ def random_crops(images, rng, pad=0, size=None, flip=False):
 
 
 def random_resized_crops(images, rng, area):
-    """A part of each image, at a place of its own, resized to the whole (bilinear).
+    """A part of each image, at a place of its own, resized to the whole (bilinear, by Pillow).
 
     The part has the image's proportions, and a share of its area that is uniform in [`area`, 1].
-    Shapes: [n, h, w, c] -> [n, h, w, c], float32.
+    Shapes: [n, h, w, c] -> [n, h, w, c], of the same type.
     """
     n, height, width, _ = images.shape
     share = np.sqrt(rng.uniform(area, 1, n))  # of each side
     left, top = rng.random((2, n)) * (1 - share) * [[width], [height]]
-    shift = 0.5 * share - 0.5  # a pixel's value stands at its centre
-    zero = np.zeros(n)
-    rows = [share, zero, left + shift, zero, share, top + shift, zero, zero]
-    crops = keras.ops.image.affine_transform(
-        images.astype("float32"), np.stack(rows, -1).astype("float32"), fill_mode="nearest"
-    )
-    return keras.ops.convert_to_numpy(crops)
+    boxes = np.stack([left, top, left + share * width, top + share * height], -1)
+    return np.stack([_resized(*pair) for pair in zip(images, boxes, strict=True)])
+
+
+def _resized(image, box):
+    """The part of `image` [h, w, c] in `box` (left, top, right, bottom), resized to the whole."""
+    pillow = extra("PIL.Image")
+    size, kind = image.shape[1::-1], pillow.Resampling.BILINEAR
+    if image.dtype == "uint8" and image.shape[-1] == 3:
+        return np.asarray(pillow.fromarray(image).resize(size, kind, tuple(box)))
+    planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0)]
+    parts = [pillow.fromarray(plane).resize(size, kind, tuple(box)) for plane in planes]
+    return np.stack([np.asarray(part) for part in parts], -1)
 
 
 def centre_crop(images, size):

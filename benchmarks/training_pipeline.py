@@ -1,0 +1,91 @@
+"""What training costs beside the network: how long it waits for batches, and memory.
+
+    KERAS_BACKEND=jax python -m benchmarks.training_pipeline [--model simnet_2layer] [--batch-size 128]
+
+Trains on 45,000 made images of 32x32 pixels, for each augmentation in alternation on batches that are
+made as training makes them and on one batch that is there already. Writes to
+benchmarks/results/training_pipeline_<backend>.json the median time of a step of both, the share of the
+step that the network waits (which background threads keep small), and the largest memory of the process
+so far.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+
+import keras
+import numpy as np
+
+import keras_structnets as ksn
+from benchmarks import timing
+from keras_structnets.training.augment import AUGMENTATIONS, MIXES, Batches
+
+N_CLASSES = 10
+
+
+class Short(Batches):
+    """Batches of which an epoch takes `steps`; with `ready`, always the first one."""
+
+    steps, ready = 10, None
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return self.ready or super().__getitem__(index)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="simnet_2layer")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--images", type=int, default=45_000)
+    parser.add_argument("--steps", type=int, default=10, help="in a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (options.images, 32, 32, 3), "uint8")
+    labels = rng.integers(0, N_CLASSES, options.images)
+    model = ksn.zoo.build(options.model, num_classes=N_CLASSES)
+    model.compile("adam", "categorical_crossentropy")
+    found = {}
+    cases = [(augmentation, "none") for augmentation in AUGMENTATIONS]
+    cases += [("crop_flip", mix) for mix in MIXES[1:]]
+    for augmentation, mix in cases:
+        recipe = ksn.training.Recipe(
+            options.model, batch_size=options.batch_size, augmentation=augmentation, mix=mix
+        )
+        made, ready = (Short(images, labels, N_CLASSES, recipe) for _ in range(2))
+        made.steps = ready.steps = options.steps
+        ready.ready = made[0]
+        name = augmentation if mix == "none" else f"{augmentation}, {mix}"
+        found[name] = measure(model, made, ready, options.rounds)
+        print(name, found[name], flush=True)
+    timing.save(
+        "training_pipeline",
+        {"model": options.model, "batch size": options.batch_size, "images": options.images}
+        | {"augmentations": found},
+    )
+
+
+def measure(model, made, ready, rounds):
+    """Train on both in alternation."""
+    turns = {
+        name: lambda batches=batches: model.fit(batches, verbose=0, shuffle=False)
+        for name, batches in (("made", made), ("ready", ready))
+    }
+    times = timing.alternate(turns, rounds, warm_up=1)
+    made_ms, ready_ms = (statistics.median(times[name]) / made.steps for name in ("made", "ready"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "milliseconds per step": round(made_ms, 1),
+        "with a ready batch": round(ready_ms, 1),
+        "share of waiting": round(max(0.0, 1 - ready_ms / made_ms), 3),
+        "largest memory, GiB": round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2),
+    }
+
+
+if __name__ == "__main__":
+    keras.utils.set_random_seed(0)
+    main()
