@@ -36,6 +36,20 @@ def test_a_record_is_whole_and_its_card_is_current(folder):
     assert results["weights"]["bytes"] <= 8e6
 
 
+PAPERS = sorted(RECORDS.parent.glob("*/paper.toml"))
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.parent.name)
+def test_a_papers_own_recipe_can_be_run(path):
+    recipe = training.Recipe.read(path)
+    assert path.parent.name == f"{recipe.model}_cifar10_jpeg"
+    assert recipe.dataset == "cifar10"
+    optimizer = recipe.make_optimizer(steps_per_epoch=450)
+    assert float(optimizer.learning_rate) == pytest.approx(recipe.learning_rate)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# structnets train zoo/{path.parent.name}/paper.toml\n")
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_weights_of_a_record_load_and_tell_images_apart(folder):
     record = records.read(folder)
