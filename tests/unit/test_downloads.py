@@ -13,6 +13,8 @@ from scipy.io import savemat
 from keras_structnets import training
 from keras_structnets.training import downloads
 
+pytestmark = pytest.mark.no_backend
+
 RNG = np.random.default_rng(0)
 
 

@@ -8,6 +8,7 @@ import keras_structnets as ksn
 from keras_structnets.zoo import flops
 
 L = ksn.layers
+pytestmark = pytest.mark.no_backend  # shapes alone
 
 
 def counted(*layers, shape=(6, 5, 4)):
