@@ -144,6 +144,12 @@ def test_a_record_is_evaluated_and_predicts_by_its_name(place, images, tmp_path)
     assert name in "0123456789"
 
 
+def test_the_card_of_a_model_tells_its_records(place):
+    (line,) = [row for row in training.card("tiny").splitlines() if row.startswith("record")]
+    assert "(mean of 2 seeds" in line
+    assert "on digits, weights='digits'" in line
+
+
 def test_a_record_takes_runs_of_one_recipe_and_nothing_else(runs, tmp_path, place):
     with pytest.raises(ValueError, match=r"run2' has sizes=.*filters.*run0"):
         training.record([runs[0], runs[2]], tmp_path / "record")

@@ -241,6 +241,16 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="TensorFlow, which writes the logs, loads slowly",
+)
+def test_a_run_writes_logs_for_tensorboard_where_asked(tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    training.train(recipe, tmp_path / "out", tensorboard=True, verbose=0)
+    assert list((tmp_path / "out" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
 def test_a_saved_model_is_evaluated_on_what_it_was_trained_on(run):
     out, results = run
     expected = {"accuracy": accuracy_of(results), "images": 359, "dataset": "digits"}
