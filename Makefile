@@ -22,8 +22,8 @@ DEMO_ENV := .venv
 TEST_ENV := .venv-test
 DEMO_READY := $(DEMO_ENV)/.ready
 TEST_READY := $(TEST_ENV)/.ready-$(subst $(space),-,$(strip $(BACKENDS)))
-# keras-cv brings TensorFlow, so that a backend alone does without it
-TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv)
+# keras-cv and TensorBoard's logs bring TensorFlow, so that a backend alone does without it
+TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
 .PHONY: demo test install-test lint pytest parity clean $(RUN_TESTS)

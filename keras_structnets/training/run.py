@@ -49,7 +49,7 @@ def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
     Raises:
         ValueError: if the folder holds an earlier run, the data or the recipe do not fit the model,
             or the loss is not a number.
-        ImportError: if the extra `train` is not installed, or TensorBoard needs TensorFlow.
+        ImportError: if the extra `train`, or with `tensorboard` the extra of that name, is not installed.
         OSError: if the disk is full or the folder cannot be written; nothing that was there is lost.
         RuntimeError: if the saved model does not predict what the trained one does.
 
@@ -285,7 +285,8 @@ def _stop_at_last_good_epoch(model, recipe, state, out):
 
 
 def _tensorboard(out):
-    extra("tensorflow", "TensorBoard's logs are written by it: pip install tensorflow-cpu")
+    for module in ("tensorflow", "tensorboard"):
+        extra(module, "Run: pip install 'keras_structnets[tensorboard]'")
     return keras.callbacks.TensorBoard(out / "tensorboard")
 
 
