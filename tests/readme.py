@@ -21,7 +21,7 @@ def zoo_table():
     ]
     for name in zoo.list_models():
         info = zoo.info(name)
-        reached = [training.records.mean(record.runs) for record in info.records.values()]
+        reached = [training.cards.mean(record.runs) for record in info.records.values()]
         cells = [
             f"`{name}`",
             info.paper,
@@ -41,9 +41,9 @@ def with_table(text, table):
 
 
 if __name__ == "__main__":
-    for path, table in ((README, zoo_table()), (RECORDS, training.records.table())):
+    for path, table in ((README, zoo_table()), (RECORDS, training.cards.table())):
         path.write_text(with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
-    training.records.draw(RECORDS.with_name("accuracy.png"))
+    training.cards.draw(RECORDS.with_name("accuracy.png"))
     for folder in RECORDS.parent.glob("*/results.json"):
-        card = training.records.card_of(folder.parent)
+        card = training.cards.card_of(folder.parent)
         (folder.parent / "card.md").write_text(card, encoding="utf-8")

@@ -17,7 +17,7 @@ ANEW = "write it anew with: python -m tests.readme"
 
 @pytest.mark.parametrize(
     ("path", "table"),
-    [(README, zoo_table), (RECORDS, training.records.table)],
+    [(README, zoo_table), (RECORDS, training.cards.table)],
     ids=["zoo", "records"],
 )
 def test_the_tables_are_current(path, table):
@@ -29,9 +29,7 @@ def test_the_tables_are_current(path, table):
 def test_a_record_is_whole_and_its_card_is_current(folder):
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     info = zoo.info(results["model"])
-    assert (folder / "card.md").read_text(encoding="utf-8") == training.records.card_of(folder), (
-        ANEW
-    )
+    assert (folder / "card.md").read_text(encoding="utf-8") == training.cards.card_of(folder), ANEW
     assert results["parameters"] == info.parameters
     assert results["flops"] == info.flops.total
     assert training.Recipe.read(folder / "recipe.toml").seed == results["runs"][0]["seed"]

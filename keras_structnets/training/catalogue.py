@@ -3,7 +3,7 @@
 import re
 
 from keras_structnets import checks, zoo
-from keras_structnets.training import records
+from keras_structnets.training import cards
 from keras_structnets.training.extra import extra
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
@@ -53,7 +53,7 @@ def card(name):
         )
     lines.append(f"operations for one image: {_flops(name)}")
     lines += [
-        f"record: {records.spread(record.runs)} on {records.title(dataset)}, weights={dataset!r}"
+        f"record: {cards.spread(record.runs)} on {cards.title(dataset)}, weights={dataset!r}"
         for dataset, record in info.records.items()
     ]
     return "\n".join(lines)

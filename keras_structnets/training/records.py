@@ -3,16 +3,14 @@
 import dataclasses
 import json
 import pathlib
-import statistics
 
 import h5py  # comes with keras
 import numpy as np
 
 from keras_structnets import zoo
-from keras_structnets.training import files
+from keras_structnets.training import cards, files
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
-from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.run import header, refuse_earlier_run
 from keras_structnets.training.saved import accuracy, load_model
@@ -61,77 +59,8 @@ def record(runs, out=None, *, overwrite=False):
         files.write(out / name, (runs[0] / name).read_bytes())
     recipe.write(out / "recipe.toml", header(out, results))
     files.write(out / "results.json", json.dumps(results, indent=2) + "\n")
-    files.write(out / "card.md", card_of(out))
+    files.write(out / "card.md", cards.card_of(out))
     return results
-
-
-def card_of(folder):
-    """The text of `card.md`, from the results and the recipe in the folder."""
-    folder = pathlib.Path(folder)
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    info, recipe = zoo.info(results["model"]), Recipe.read(folder / "recipe.toml")
-    weights, first = results["weights"], results["runs"][0]
-    data = title(recipe.dataset)
-    lines = [
-        f"# {folder.name}",
-        "",
-        f"`{info.name}`: {info.summary}. {info.paper}.",
-        "",
-        f"Trained on {results['images']['training']:,} images of {data} for {first['epochs']} epochs, "
-        f"measured on the {results['images']['held_out']:,} that were held out; no epoch was chosen.",
-        "",
-        "```",
-        f"structnets train zoo/{folder.name}/recipe.toml",
-        f"structnets predict {folder.name} IMAGE...",
-        f'ksn.zoo.build("{info.name}", weights="{folder.name.removeprefix(info.name + "_")}")',
-        "```",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| accuracy | {spread(results['runs'])} |",
-        f"| the paper prints | {printed(info, recipe.dataset)} |",
-        f"| parameters | {results['parameters']:,} |",
-        f"| operations for one image | {results['flops']:,} |",
-        f"| weights | {weights['dtype']}, {weights['bytes'] / 1024:.0f} KB, {weights['accuracy']:.2%} |",
-        f"| input | {' x '.join(map(str, results['input_shape']))}, raw pixels 0..255 |",
-        f"| classes | {', '.join(results['class_names'])} |",
-        "",
-        "| seed | accuracy | seconds | cores | backend | commit |",
-        "|---:|---:|---:|---:|---|---|",
-    ]
-    lines += [
-        f"| {run['seed']} | {run['accuracy']:.2%} | {run['seconds']:.0f} | {run['machine']['cores']} | "
-        f"{run['backend']} {run['versions'][run['backend']]} | {run['commit'] or 'unknown'} |"
-        for run in results["runs"]
-    ]
-    return "\n".join([*lines, "", "![curves of loss and accuracy](curves.png)", ""])
-
-
-def title(dataset):
-    """A data set's name as a reader knows it."""
-    name = pathlib.Path(dataset).name
-    return {"cifar10_jpeg": "CIFAR-10 (JPEG)"}.get(name, name)
-
-
-def mean(runs):
-    """Mean accuracy of some runs."""
-    return statistics.mean(run["accuracy"] for run in runs)
-
-
-def spread(runs):
-    """'77.4%', or mean and range of several seeds."""
-    found = [run["accuracy"] for run in runs]
-    if len(found) == 1:
-        return f"{found[0]:.2%} (one seed)"
-    low, high = f"{min(found):.2%}", f"{max(found):.2%}"
-    return f"{mean(runs):.2%} (mean of {len(found)} seeds, {low} to {high})"
-
-
-def printed(info, dataset):
-    """The paper's own accuracy on the data set; for CIFAR-10 (JPEG) that on CIFAR-10."""
-    name = pathlib.Path(dataset).name.removesuffix("_jpeg")
-    value = info.printed_accuracy.get(name)
-    return "-" if value is None else f"{value}%"
 
 
 def _read(run):
@@ -211,59 +140,3 @@ def _copy(source, target, dtype):
             )
             for key, value in item.attrs.items():
                 new.attrs[key] = value
-
-
-def table():
-    """The table of all records, as Markdown."""
-    lines = [
-        "| record | parameters | operations | weights | accuracy | epochs | time | paper |",
-        "|---|---:|---:|---:|---|---:|---:|---:|",
-    ]
-    for folder in _folders():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        run, dataset = results["runs"][0], results["dataset"]
-        lines.append(
-            f"| [`{folder.name}`]({folder.name}/card.md) | {results['parameters']:,} | "
-            f"{results['flops'] / 1e6:.1f}M | {results['weights']['bytes'] / 1024:.0f} KB | "
-            f"{spread(results['runs'])} | {run['epochs']} | {run['seconds'] / 60:.0f} min | "
-            f"{printed(zoo.info(results['model']), dataset)} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def draw(path):
-    """Accuracy against parameters of all records, and what the papers print."""
-    figure = extra("matplotlib.figure").Figure(figsize=(8, 5), layout="constrained")
-    extra("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)  # needs no screen
-    axes = figure.subplots()
-    for folder in _folders():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        info = zoo.info(results["model"])
-        found = 100 * mean(results["runs"])
-        (line,) = axes.plot(results["parameters"], found, "o")
-        axes.annotate(
-            f"{info.name}, {results['runs'][0]['epochs']} epochs",
-            (results["parameters"], found),
-            xytext=(6, -4),
-            textcoords="offset points",
-            fontsize=8,
-        )
-        value = info.printed_accuracy.get(
-            pathlib.Path(results["dataset"]).name.removesuffix("_jpeg")
-        )
-        if value is not None:
-            axes.plot(results["parameters"], value, "o", mfc="none", color=line.get_color())
-    axes.set(
-        xscale="log",
-        xlabel="trainable parameters",
-        ylabel="held-out accuracy, %",
-        title="Filled: measured here on CIFAR-10 (JPEG). Hollow: printed in the paper, CIFAR-10",
-    )
-    axes.margins(x=0.2)
-    axes.grid(alpha=0.3)
-    files.write_by(path, lambda file: figure.savefig(file, dpi=120))
-
-
-def _folders():
-    place = records.folder()
-    return sorted(path.parent for path in place.glob("*/results.json")) if place else []

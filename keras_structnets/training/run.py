@@ -1,13 +1,8 @@
 """One training run: from a recipe to a folder with the model, its history, curves and results."""
 
 import dataclasses
-import datetime
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
-import subprocess
 
 import keras
 import numpy as np
@@ -17,6 +12,7 @@ from keras_structnets import zoo
 from keras_structnets.training import checkpoint, files
 from keras_structnets.training.augment import Batches, centre_crop, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
+from keras_structnets.training.circumstances import circumstances
 from keras_structnets.training.data import load
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
@@ -117,7 +113,7 @@ def _run(recipe, out, goes_on, tensorboard, verbose):
                 "accuracy": accuracy(predictions, data.y_val),
                 "epochs": recipe.epochs,
                 "seconds": round(state.seconds, 1),
-                **_circumstances(),
+                **circumstances(),
             }
         ],
     }
@@ -288,48 +284,6 @@ def _tensorboard(out):
     for module in ("tensorflow", "tensorboard"):
         extra(module, "Run: pip install 'keras_structnets[tensorboard]'")
     return keras.callbacks.TensorBoard(out / "tensorboard")
-
-
-def _circumstances():
-    backend = keras.backend.backend()
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "keras_structnets": keras_structnets.__version__,
-            "keras": keras.version(),
-            "numpy": np.__version__,
-            backend: _version(backend),
-        },
-        "machine": {"cores": _cores(), "processor": platform.machine()},
-        "commit": _commit(),
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def _cores():
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _version(package):
-    for name in (package, f"{package}-cpu", f"{package}-macos", f"{package}-intel"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "unknown"
-
-
-def _commit():
-    """The commit of a checkout that the package runs from, or None."""
-    root = pathlib.Path(keras_structnets.__file__).parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-    if not (root / ".git").exists():
-        return None
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def header(out, results):

@@ -57,7 +57,7 @@ def test_a_record_holds_all_runs_a_card_and_half_precision_weights(place, runs):
     assert results["weights"]["bytes"] == (folder / "tiny_digits.weights.h5").stat().st_size
     assert results["flops"] == zoo.info("tiny").flops.total
     card = (folder / "card.md").read_text()
-    assert card == training.records.card_of(folder)
+    assert card == training.cards.card_of(folder)
     found = [run["accuracy"] for run in results["runs"]]
     for text in (f"{np.mean(found):.2%} (mean of 2 seeds", f"{max(found):.2%})", "2 epochs", "359"):
         assert text in card
