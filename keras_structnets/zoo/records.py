@@ -7,7 +7,7 @@ import json
 import pathlib
 
 _HERE = pathlib.Path(__file__)
-_PLACES = (_HERE.parent / "records", _HERE.parents[2] / "zoo")  # in a wheel, in a checkout
+_PLACES = (_HERE.parent / "trained", _HERE.parents[2] / "zoo")  # in a wheel, in a checkout
 
 
 @dataclasses.dataclass(frozen=True)
