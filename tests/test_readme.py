@@ -59,3 +59,8 @@ def test_the_weights_of_a_record_load_and_tell_images_apart(folder):
     assert outputs.shape == (8, len(record.class_names))
     np.testing.assert_allclose(outputs.sum(-1), 1, atol=1e-5)
     assert outputs.std(0).max() > 1e-4
+
+
+def test_a_trained_network_of_another_depth_is_refused():
+    with pytest.raises(ValueError, match="the trained weights do not fit"):
+        zoo.build("linear_mix_a", weights="cifar10_jpeg", n_steps=3)

@@ -290,17 +290,19 @@ def _load_record(model, record, trunk, include_preprocessing):
         **record.sizes,
     )
     trained.load_weights(record.checked_weights())
+    layers, sources = ([layer for layer in m.layers if layer.weights] for m in (model, trained))
     fresh = []
-    for layer, source in zip(model.layers, trained.layers, strict=False):  # head or none at the end
-        if [w.shape for w in layer.weights] == [w.shape for w in source.weights]:
+    for layer, source in zip(layers, sources, strict=False):  # without its head a model is shorter
+        if _kind(layer) == _kind(source):
             layer.set_weights(source.get_weights())
         else:
             fresh.append(layer.name)
     wrong = [name for name in fresh if name in trunk]
-    if wrong or (fresh and model.output_shape == trained.output_shape):
+    shorter = model.output_shape[1:] == trained.output_shape[1:] and len(layers) != len(sources)
+    if wrong or shorter or (fresh and model.output_shape == trained.output_shape):
         raise ValueError(
-            f"build({model.name!r}): the trained weights of the layers {(wrong or fresh)[:3]} have another "
-            f"shape. They are for input_shape={record.input_shape} and sizes {record.sizes or 'as they are'}."
+            f"build({model.name!r}): the trained weights do not fit the layers {(wrong or fresh)[:3]}. They "
+            f"are for input_shape={record.input_shape} and the sizes {record.sizes or 'of the zoo'}."
         )
     if fresh:
         warnings.warn(
@@ -308,6 +310,10 @@ def _load_record(model, record, trunk, include_preprocessing):
             f"not the {len(record.class_names)} of {record.dataset!r}; the others are trained.",
             stacklevel=3,
         )
+
+
+def _kind(layer):
+    return type(layer), [weight.shape for weight in layer.weights]
 
 
 def _download(address):
