@@ -36,7 +36,7 @@ demo: $(DEMO_READY)
 		--epochs 15 --batch-size 32 --learning-rate 0.003 --schedule cosine \
 		--out $(DEMO) --overwrite
 
-# Warnings are errors; the two variables silence advertisements.
+# Warnings are errors; the two variables silence notices on what may follow MkDocs 1.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: export DISABLE_MKDOCS_2_WARNING = true
 docs: $(DOCS_READY)
