@@ -2,6 +2,7 @@
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
 # The slow backends go first, since two run at once.
+# make docs    builds the documentation into site/, and tests it in Chromium where that is installed
 # Needs Python 3.11, pip and make; each command makes its own virtual environment.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -20,18 +21,27 @@ TORCH := $(filter torch==%,$(shell cat $(PINS)))
 
 DEMO_ENV := .venv
 TEST_ENV := .venv-test
+DOCS_ENV := .venv-docs
 DEMO_READY := $(DEMO_ENV)/.ready
 TEST_READY := $(TEST_ENV)/.ready-$(subst $(space),-,$(strip $(BACKENDS)))
+DOCS_READY := $(DOCS_ENV)/.ready
 # keras-cv and TensorBoard's logs bring TensorFlow, so that a backend alone does without it
 TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
-.PHONY: demo test install-test lint pytest parity clean $(RUN_TESTS)
+.PHONY: demo docs test install-test lint pytest parity clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
 		--epochs 15 --batch-size 32 --learning-rate 0.003 --schedule cosine \
 		--out $(DEMO) --overwrite
+
+# Warnings are errors; the two variables silence notices on what may follow MkDocs 1.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: export DISABLE_MKDOCS_2_WARNING = true
+docs: $(DOCS_READY)
+	$(DOCS_ENV)/bin/mkdocs build --strict
+	$(DOCS_ENV)/bin/python -m pytest -rs tests/test_docs.py
 
 test: $(TEST_READY)
 	$(MAKE) --no-print-directory lint
@@ -68,6 +78,14 @@ $(DEMO_READY): $(SOURCES)
 	$(DEMO_ENV)/bin/pip install -c $(PINS) -e '.[jax,train]'
 	@touch $@
 
+# The source is read and not run: no Keras here, so the extra's list is installed without the package.
+$(DOCS_READY): $(SOURCES)
+	$(PYTHON) -m venv --clear $(DOCS_ENV)
+	$(DOCS_ENV)/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb')); \
+		print(*project['project']['optional-dependencies']['docs'])" \
+		| xargs $(DOCS_ENV)/bin/pip install -c $(PINS)
+	@touch $@
+
 # torch goes first and alone: its wheel pins libraries that the others would otherwise choose.
 $(TEST_READY): $(SOURCES)
 	$(PYTHON) -m venv --clear $(TEST_ENV)
@@ -76,4 +94,4 @@ $(TEST_READY): $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf $(DEMO_ENV) $(TEST_ENV)
+	rm -rf $(DEMO_ENV) $(TEST_ENV) $(DOCS_ENV) site

@@ -1,0 +1,282 @@
+"""What pages take from other files: MkDocs runs this when it builds the site.
+
+A comment in a page, `<!-- kind: argument -->`, gives way to what `FILLINGS[kind](argument)` returns.
+Cards, tutorials and API pages are made whole. Nothing here imports Keras: the zoo is read from README.md,
+whose table the tests keep current.
+"""
+
+import ast
+import html
+import json
+import pathlib
+import re
+import shutil
+import statistics
+
+import mkdocs_gen_files as site
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE, RECORDS = ROOT / "keras_structnets", ROOT / "zoo"
+RESULTS = ROOT / "benchmarks" / "results"
+BACKENDS = ("tensorflow", "torch", "jax")
+STEMS = {
+    "gconv": "GConvNets",
+    "lowcost": "Low-cost parameterizations",
+    "simnets": "Deep SimNets",
+}
+API = ("ops", "layers", "blocks", "zoo", "pretraining", "training")
+CIRCUMSTANCES = ("backend", "keras", "machine")
+
+
+def main():
+    """Write every page that is not there as it will be shown."""
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        fill(path.relative_to(ROOT / "docs").as_posix())
+    copy(RECORDS / "accuracy.png", "accuracy.png")
+    for path in sorted(RECORDS.glob("*/card.md")):
+        write_card(path)
+    for path in sorted((ROOT / "tutorials").glob("*.py")):
+        write_tutorial(path)
+    for name in API:
+        write_api(name)
+
+
+def fill(page):
+    """Replace the comments of one page."""
+    with site.open(page, "r") as file:
+        text = file.read()
+    filled = re.sub(r"<!-- (\w+): (.*?) -->", lambda m: FILLINGS[m[1]](m[2]), text)
+    if filled != text:
+        write(page, filled)
+
+
+def write(page, text):
+    """Write one page of the site."""
+    with site.open(page, "w") as file:
+        file.write(text)
+
+
+def copy(source, page):
+    """Copy a file into the site."""
+    with open(source, "rb") as file, site.open(page, "wb") as target:
+        shutil.copyfileobj(file, target)
+
+
+def add_to_nav(section, title, page):
+    """Add a page to the end of a section of mkdocs.yml's `nav`."""
+    nav = site.FilesEditor.current().config.nav
+    next(part[section] for part in nav if section in part).append({title: page})
+
+
+# From the READMEs
+
+
+def section_of_readme(title):
+    """The text under a heading of README.md."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)[1].strip()
+
+
+def table_of(path):
+    """The lines of the table between the marks of a README."""
+    text = path.read_text(encoding="utf-8")
+    table = re.search(r"<!-- table -->\n(.*?)<!-- end of table -->", text, re.S)[1]
+    return table.replace("| accuracy | |\n", "| accuracy | summary |\n", 1).splitlines()
+
+
+def cells(line):
+    """The cells of a line of a table."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def zoo_table(paper):
+    """The zoo, or with the name of a paper its rows alone."""
+    table = table_of(ROOT / "README.md")
+    if paper == "all":
+        return "\n".join(table)
+    lines = [cells(line) for line in table]
+    chosen = lines[:2] + [line for line in lines[2:] if line[1] == paper]
+    return "\n".join(f"| {name} | {' | '.join(rest)} |" for name, _, *rest in chosen)
+
+
+def records_table(_):
+    """The records, as zoo/README.md has them."""
+    return "\n".join(table_of(RECORDS / "README.md"))
+
+
+def scatter(_):
+    """An empty place for the scatter plot of docs/javascripts/zoo.js, which holds the points."""
+    papers = {cells(row)[0].strip("`"): cells(row)[1] for row in table_of(ROOT / "README.md")}
+    columns, _, *rows = map(cells, table_of(RECORDS / "README.md"))
+    printed = {
+        re.search("`(.*)`", row[0])[1]: row[columns.index("paper")].strip("%") for row in rows
+    }
+    points = []
+    for path in sorted(RECORDS.glob("*/results.json")):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        points.append(
+            {
+                "record": path.parent.name,
+                "model": results["model"],
+                "paper": papers[results["model"]],
+                "parameters": results["parameters"],
+                "accuracy": 100 * statistics.fmean(run["accuracy"] for run in results["runs"]),
+                "epochs": results["runs"][0]["epochs"],
+                "printed": float(printed.get(path.parent.name) or 0) or None,
+            }
+        )
+    return f'<div id="scatter" data-points="{html.escape(json.dumps(points))}"></div>'
+
+
+def write_card(path):
+    """The card of a record, beside its curves."""
+    name = path.parent.name
+    write(f"zoo/{name}/card.md", path.read_text(encoding="utf-8"))
+    copy(path.with_name("curves.png"), f"zoo/{name}/curves.png")
+    add_to_nav("Zoo", name, f"zoo/{name}/card.md")
+
+
+# From the source
+
+
+def docstring(path):
+    """The docstring of a module as Markdown."""
+    text = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    lines = text.replace("<backend>", "BACKEND").splitlines()
+    return "\n".join(
+        line if line.startswith(" " * 4) else html.escape(line, False) for line in lines
+    )
+
+
+def write_api(name):
+    """What a part of the library offers, by paper where its files are; 2-D stands for 1-D and 3-D."""
+    tree = ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    file_of = {a.name: node.module.rpartition(".")[2] for node in imports for a in node.names}
+    public = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign))
+    by_paper = set(file_of.values()) == set(STEMS)
+    parts = [f"# `{name}`", docstring(f"keras_structnets/{name}/__init__.py")]
+    for stem in STEMS if by_paper else [None]:
+        if by_paper:
+            parts += [f"## {STEMS[stem]}", docstring(f"keras_structnets/{name}/{stem}.py")]
+        for member in public:
+            if stem in (None, file_of[member]) and not member.endswith(("1D", "3D")):
+                parts.append(f"::: keras_structnets.{name}.{member}")
+                if member.endswith("2D"):
+                    others = " and ".join(f"`{member[:-2]}{rank}D`" for rank in (1, 3))
+                    parts.append(f"{others} are the same in one and in three dimensions.")
+    write(f"api/{name}.md", "\n\n".join(parts) + "\n")
+
+
+# Tutorials: cells of text and of code
+
+
+def title_of(path):
+    """The first heading of a tutorial."""
+    return re.search(r"^# # (.*)", path.read_text(encoding="utf-8"), re.M)[1]
+
+
+def write_tutorial(path):
+    """One tutorial as a page; the plots that it draws are left out."""
+    parts = []
+    for kind, cell in re.findall(
+        r"^# %%([^\n]*)\n(.*?)(?=^# %%|\Z)", path.read_text(encoding="utf-8"), re.M | re.S
+    ):
+        if "[markdown]" in kind:
+            parts.append(re.sub("^# ?", "", cell, flags=re.M).strip())
+        elif cell.strip():
+            parts.append(f"```python\n{cell.strip()}\n```")
+    parts[0] += f"\n\nThis page as a program: [`tutorials/{path.name}`]({path.name})."
+    write(f"tutorials/{path.stem}.md", "\n\n".join(parts) + "\n")
+    copy(path, f"tutorials/{path.name}")
+    add_to_nav("Tutorials", title_of(path), f"tutorials/{path.stem}.md")
+
+
+def tutorials_list(_):
+    """Links to all tutorials and their source."""
+    return "\n".join(
+        f"- [{title_of(path)}]({path.stem}.md), source: [`tutorials/{path.name}`]({path.name})"
+        for path in sorted((ROOT / "tutorials").glob("*.py"))
+    )
+
+
+# Benchmarks
+
+
+def benchmarks(which):
+    """A section for each benchmark that was run on all backends, or on one."""
+    found = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        stem, _, backend = path.stem.rpartition("_")
+        if backend in BACKENDS:
+            found.setdefault(stem, {})[backend] = json.loads(path.read_text(encoding="utf-8"))
+    chosen = {k: v for k, v in found.items() if (len(v) == len(BACKENDS)) == (which == "all")}
+    return "\n\n".join(benchmark(stem, results) for stem, results in chosen.items())
+
+
+def benchmark(stem, results):
+    """What the program says of itself, and what it found: {backend: results}."""
+    title, _, text = docstring(f"benchmarks/{stem}.py").partition("\n")
+    parts = [f"### {title.rstrip('.')}", text.strip("\n")]
+    for backend in results:
+        summary = RESULTS / f"{stem}_{backend}.md"
+        if summary.exists():  # the program has made a table and a plot
+            copy(summary.with_suffix(".png"), f"{summary.stem}.png")
+            parts += [summary.read_text(encoding="utf-8"), f"![{title}]({summary.stem}.png)"]
+            return "\n\n".join(parts)
+    first = next(iter(results.values()))
+    shared = {k: v for k, v in first.items() if all(r.get(k) == v for r in results.values())}
+    own = {b: {k: v for k, v in r.items() if k not in shared} for b, r in results.items()}
+    said = [f"{key}: {number(value)}" for key, value in shared.items() if key != "backend"]
+    parts += [f"Here {', '.join(said)}.", '<div class="side-by-side" markdown>', *tables(own)]
+    return "\n\n".join([*parts, "</div>"])
+
+
+def tables(results):
+    """{backend: results} as tables with a column for each backend."""
+    groups = {}
+    for backend in sorted(results, key=BACKENDS.index):
+        for path, value in leaves(results[backend]):
+            if path[0] not in CIRCUMSTANCES:
+                group, row = (path[0], path[2:]), path[1:2]
+                group, row = (group, row) if row else ((), path)
+                groups.setdefault(group, {}).setdefault(row[0], {})[backend] = value
+    backends = [backend for backend in BACKENDS if backend in results]
+    found = []
+    for group, rows in groups.items():
+        name = ": ".join([group[0], *group[1]]) if group else ""
+        lines = [f"| {name} | {' | '.join(backends)} |", f"|---|{'---:|' * len(backends)}"]
+        for row, values in rows.items():
+            shown = " | ".join(number(values.get(backend, "")) for backend in backends)
+            lines.append(f"| {row} | {shown} |")
+        found.append("\n".join(lines))
+    return found
+
+
+def leaves(tree, path=()):
+    """(path, value) of everything in nested dictionaries."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def number(value):
+    """A number, or several, in at most four digits."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(number, value)))
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+FILLINGS = {
+    "readme": section_of_readme,
+    "zoo": zoo_table,
+    "records": records_table,
+    "scatter": scatter,
+    "docstring": docstring,
+    "tutorials": tutorials_list,
+    "benchmarks": benchmarks,
+}
+
+main()
