@@ -29,9 +29,10 @@ def gconv_skip_block(x, skips, channels=1, structure=(9, 9), kernel_size=3, stri
 
     Example:
 
-    ```python image = keras.Input((32, 32, 3)) x =
-    ksn.blocks.gconv_skip_block(ksn.layers.Structure((3, 1))(image), skips=3)  # [b, 16, 16, 1, 9,
-    9]
+    ```python
+    image = keras.Input((32, 32, 3))
+    x = ksn.layers.Structure((3, 1))(image)
+    x = ksn.blocks.gconv_skip_block(x, skips=3)  # [b, 16, 16, 1, 9, 9]
     ```
 
     Reference: A generalized convolutional neural network for small dataset classification, Figure

@@ -126,7 +126,7 @@ def draw(path):
         ylabel="held-out accuracy, %",
         title="Filled: measured here on CIFAR-10 (JPEG). Hollow: printed in the paper, CIFAR-10",
     )
-    axes.margins(x=0.2)
+    axes.margins(x=0.3)
     axes.grid(alpha=0.3)
     files.write_by(path, lambda file: figure.savefig(file, dpi=120))
 

@@ -11,6 +11,7 @@ import keras_structnets
 from keras_structnets import zoo
 from keras_structnets.training import checkpoint, files
 from keras_structnets.training.augment import Batches, centre_crop, one_hot
+from keras_structnets.training.cards import title
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.circumstances import circumstances
 from keras_structnets.training.data import load
@@ -307,7 +308,7 @@ def _draw_curves(path, history, recipe):
         axes.set(xlabel="epoch", ylabel=measure)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(f"{recipe.model} on {recipe.dataset}")
+    figure.suptitle(f"{recipe.model} on {title(recipe.dataset)}")
     files.write_by(path, lambda file: figure.savefig(file, dpi=120))
 
 
