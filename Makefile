@@ -1,6 +1,7 @@
 # make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
+# make notebooks   writes tutorials/*.ipynb from tutorials/*.py
 # The slow backends go first, since two run at once.
 # make docs    builds the documentation into site/, and tests it in Chromium where that is installed
 # Needs Python 3.11, pip and make; each command makes its own virtual environment.
@@ -29,7 +30,7 @@ DOCS_READY := $(DOCS_ENV)/.ready
 TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
-.PHONY: demo docs test install-test lint pytest parity clean $(RUN_TESTS)
+.PHONY: demo docs test install-test lint pytest parity notebooks clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
@@ -72,6 +73,9 @@ $(RUN_TESTS): pytest-%: $(TEST_READY)
 
 parity: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS)
+
+notebooks: $(TEST_READY)
+	$(TEST_ENV)/bin/python -m tests.notebooks
 
 $(DEMO_READY): $(SOURCES)
 	$(PYTHON) -m venv $(DEMO_ENV)

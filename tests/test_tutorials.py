@@ -1,11 +1,12 @@
-"""The tutorials run from top to bottom, and what they claim at their end holds."""
+"""The tutorials run from top to bottom, what they claim holds, and their notebooks are current."""
 
-import pathlib
 import runpy
 
 import pytest
 
-TUTORIALS = sorted((pathlib.Path(__file__).parents[1] / "tutorials").glob("*.py"))
+from tests import notebooks
+
+TUTORIALS = sorted(notebooks.TUTORIALS.glob("*.py"))
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
@@ -20,3 +21,13 @@ def test_a_tutorial_runs_and_its_claims_hold(path, monkeypatch, capsys):
         pyplot.close("all")
     assert all(shown), "a figure was shown that is not there"
     assert "all claims hold" in capsys.readouterr().out
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_the_notebook_of_a_tutorial_is_current(path):
+    pytest.importorskip("jupytext", reason="notebooks need the extra `docs`")
+    written = path.with_suffix(".ipynb")
+    assert written.is_file(), "write it with: python -m tests.notebooks"
+    current = written.read_text(encoding="utf-8") == notebooks.notebook(path)
+    assert current, "write it anew with: python -m tests.notebooks"

@@ -9,6 +9,8 @@
 # images per class to see the same with photographs.
 
 # %%
+# On Colab, remove the first "# " of the next line.
+# %pip install "keras_structnets[jax,train]"
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
