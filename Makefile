@@ -59,14 +59,14 @@ lint: $(TEST_READY)
 
 # One process per backend, two at once; each shows its output when it ends. What needs no backend
 # runs once, beside the last. XLA compiles in a hurry here, for tests compile much and compute little;
-# parity leaves it as it is.
+# parity leaves it as it is. PyTorch takes one thread, or the threads of two processes fight.
 pytest: $(TEST_READY)
 	$(MAKE) --no-print-directory -j2 $(RUN_TESTS)
 
 $(RUN_TESTS): pytest-%: $(TEST_READY)
 	@echo "pytest on $* ..."
 	@log=$(TEST_ENV)/pytest-$*.log; status=0; \
-	KERAS_BACKEND=$* XLA_FLAGS=--xla_backend_optimization_level=0 \
+	KERAS_BACKEND=$* XLA_FLAGS=--xla_backend_optimization_level=0 OMP_NUM_THREADS=1 \
 		$(TEST_ENV)/bin/python -m pytest $(PYTEST) \
 		$(if $(filter $*,$(lastword $(BACKENDS))),,-m 'not no_backend') > $$log 2>&1 || status=$$?; \
 	echo "== pytest on $*"; cat $$log; exit $$status

@@ -26,7 +26,7 @@ def test_a_tutorial_runs_and_its_claims_hold(path, monkeypatch, capsys):
 @pytest.mark.no_backend
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_the_notebook_of_a_tutorial_is_current(path):
-    pytest.importorskip("jupytext", reason="notebooks need the extra `docs`")
+    pytest.importorskip("jupytext", reason="notebooks need the extra `tools`")
     written = path.with_suffix(".ipynb")
     assert written.is_file(), "write it with: python -m tests.notebooks"
     current = written.read_text(encoding="utf-8") == notebooks.notebook(path)
