@@ -10,6 +10,8 @@
 # one sub-folder of images per class to see the same with photographs.
 
 # %%
+# On Colab, remove the first "# " of the next line.
+# %pip install "keras_structnets[jax,train]"
 import importlib.util
 import os
 import pathlib
