@@ -15,11 +15,24 @@ def card_of(folder):
     """The text of `card.md`, from the results and the recipe in the folder."""
     folder = pathlib.Path(folder)
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    info, recipe = zoo.info(results["model"]), Recipe.read(folder / "recipe.toml")
+    return card(folder, results, Recipe.read(folder / "recipe.toml"))
+
+
+def card(folder, results, recipe):
+    """The text of `card.md` for a run or a record."""
+    info, name = zoo.info(results["model"]), folder.resolve().name
+    if results["weights"]["file"].endswith(".keras"):
+        place, weights_name = folder, str(folder)
+        build = f'keras.saving.load_model("{folder / results["weights"]["file"]}", compile=False)'
+    else:
+        place, weights_name = f"zoo/{name}", name
+        build = f'ksn.zoo.build("{info.name}", weights="{name.removeprefix(info.name + "_")}")'
     weights, first = results["weights"], results["runs"][0]
+    size = f", {weights['bytes'] / 1024:.0f} KB" if "bytes" in weights else ""
+    operations = f"{results['flops']:,}" if results["flops"] else "not known"
     data = title(recipe.dataset)
     lines = [
-        f"# {folder.name}",
+        f"# {name}",
         "",
         f"`{info.name}`: {info.summary}. {info.paper}.",
         "",
@@ -27,9 +40,9 @@ def card_of(folder):
         f"measured on the {results['images']['held_out']:,} that were held out; no epoch was chosen.",
         "",
         "```",
-        f"structnets train zoo/{folder.name}/recipe.toml",
-        f"structnets predict {folder.name} IMAGE...",
-        f'ksn.zoo.build("{info.name}", weights="{folder.name.removeprefix(info.name + "_")}")',
+        f"structnets train {place}/recipe.toml",
+        f"structnets predict {weights_name} IMAGE...",
+        build,
         "```",
         "",
         "| | |",
@@ -37,8 +50,8 @@ def card_of(folder):
         f"| accuracy | {spread(results['runs'])} |",
         f"| the paper prints | {printed(info, recipe.dataset)} |",
         f"| parameters | {results['parameters']:,} |",
-        f"| operations for one image | {results['flops']:,} |",
-        f"| weights | {weights['dtype']}, {weights['bytes'] / 1024:.0f} KB, {weights['accuracy']:.2%} |",
+        f"| operations for one image | {operations} |",
+        f"| weights | {weights['dtype']}{size}, {weights['accuracy']:.2%} |",
         f"| input | {' x '.join(map(str, results['input_shape']))}, raw pixels 0..255 |",
         f"| classes | {', '.join(results['class_names'])} |",
         "",

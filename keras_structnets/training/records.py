@@ -7,14 +7,13 @@ import pathlib
 import h5py  # comes with keras
 import numpy as np
 
-from keras_structnets import zoo
 from keras_structnets.training import cards, files
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import header, refuse_earlier_run
+from keras_structnets.training.run import flops_of, header, refuse_earlier_run
 from keras_structnets.training.saved import accuracy, load_model
-from keras_structnets.zoo import records
+from keras_structnets.zoo.records import sha256
 
 COPIED = ("history.csv", "curves.png")
 
@@ -50,7 +49,7 @@ def record(runs, out=None, *, overwrite=False):
     results |= {
         "input_shape": list(model.input_shape[1:]),
         "sizes": recipe.sizes,
-        "flops": zoo.flops(model).total,
+        "flops": flops_of(model),
         "runs": [run for result in found for run in result["runs"]],
     }
     files.make_folder(out)
@@ -111,7 +110,7 @@ def _write_weights(model, recipe, results, out):
         "file": path.name,
         "dtype": dtype,
         "bytes": path.stat().st_size,
-        "sha256": records.sha256(path),
+        "sha256": sha256(path),
         "accuracy": found,
     }
 

@@ -9,9 +9,8 @@ import numpy as np
 
 import keras_structnets
 from keras_structnets import zoo
-from keras_structnets.training import checkpoint, files
+from keras_structnets.training import cards, checkpoint, files
 from keras_structnets.training.augment import Batches, centre_crop, one_hot
-from keras_structnets.training.cards import title
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.circumstances import circumstances
 from keras_structnets.training.data import load
@@ -24,7 +23,7 @@ from keras_structnets.zoo.registry import parameters_of
 def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
     """Train what `recipe` says, and write the run's folder.
 
-    The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `recipe.toml` and
+    The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `recipe.toml`, `card.md` and
     `results.json`, where `<name>` is the folder's own name. The accuracy is that of the last epoch
     on held-out images; no epoch is chosen by it. The saved model is loaded again and must predict
     the same.
@@ -107,6 +106,7 @@ def _run(recipe, out, goes_on, tensorboard, verbose):
         "input_shape": list(model.input_shape[1:]),
         "sizes": recipe.sizes,
         "parameters": parameters_of(model),
+        "flops": flops_of(model),
         "runs": [
             {
                 "seed": recipe.seed,
@@ -118,10 +118,17 @@ def _run(recipe, out, goes_on, tensorboard, verbose):
             }
         ],
     }
-    files.write_model(out / f"{out.resolve().name}.keras", model)
+    path = out / f"{out.resolve().name}.keras"
+    files.write_model(path, model)
+    results["weights"] = {  # neither size nor checksum: Keras' archives carry the time
+        "file": path.name,
+        "dtype": "float32",
+        "accuracy": results["runs"][0]["accuracy"],
+    }
     _draw_curves(out / "curves.png", state.history, recipe)
     _check_saved(out, data.x_val, predictions, recipe.batch_size)
     recipe.write(out / "recipe.toml", header(out, results))
+    files.write(out / "card.md", cards.card(out, results, recipe))
     files.write(out / "results.json", json.dumps(results, indent=2) + "\n")
     state.path.unlink(missing_ok=True)
     if verbose:
@@ -219,7 +226,8 @@ def refuse_earlier_run(out, overwrite):
 def _clear(out):
     """Take away what an earlier run left; its results first, so that it counts as ended no more."""
     name = out.resolve().name
-    for file in ("results.json", checkpoint.NAME, "history.csv", "curves.png", f"{name}.keras"):
+    written = ("results.json", checkpoint.NAME, "history.csv", "curves.png", "card.md")
+    for file in (*written, f"{name}.keras"):
         (out / file).unlink(missing_ok=True)
 
 
@@ -287,6 +295,14 @@ def _tensorboard(out):
     return keras.callbacks.TensorBoard(out / "tensorboard")
 
 
+def flops_of(model):
+    """Operations for one image, or None for a model of layers that there is no rule for."""
+    try:
+        return zoo.flops(model).total
+    except ValueError:
+        return None
+
+
 def header(out, results):
     """What a recipe opens with: its command, and what came of it."""
     lines = [f"structnets train {out / 'recipe.toml'}"]
@@ -308,7 +324,7 @@ def _draw_curves(path, history, recipe):
         axes.set(xlabel="epoch", ylabel=measure)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(f"{recipe.model} on {title(recipe.dataset)}")
+    figure.suptitle(f"{recipe.model} on {cards.title(recipe.dataset)}")
     files.write_by(path, lambda file: figure.savefig(file, dpi=120))
 
 

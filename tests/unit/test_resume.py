@@ -64,7 +64,7 @@ def same_weights(first, second):
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("on_epoch_end", 1), ("on_epoch_end", 3), ("write_history", 2), ("save", 1)],
+    [("on_epoch_end", 3), ("write_history", 2), ("save", 1)],
 )
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     whole, tmp_path, monkeypatch, name, number

@@ -135,7 +135,9 @@ def test_a_run_writes_its_folder(run):
         "curves.png",
         "recipe.toml",
         "results.json",
+        "card.md",
     }
+    assert (out / "card.md").read_text() == training.cards.card_of(out)
     assert json.loads((out / "results.json").read_text()) == results
     assert results["parameters"] == (9 * 8 + 8) + (36 * 8 * 10 + 10)
     (only,) = results["runs"]
