@@ -116,23 +116,23 @@ def draw(path):
     figure = extra("matplotlib.figure").Figure(figsize=(8, 5), layout="constrained")
     extra("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)  # needs no screen
     axes = figure.subplots()
-    for folder in _folders():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        info = zoo.info(results["model"])
-        found = 100 * mean(results["runs"])
-        (line,) = axes.plot(results["parameters"], found, "o")
+    rows = [json.loads((f / "results.json").read_text(encoding="utf-8")) for f in _folders()]
+    points = [(row["parameters"], 100 * mean(row["runs"])) for row in rows]
+    for row, (size, found) in zip(rows, points, strict=True):
+        info = zoo.info(row["model"])
+        (line,) = axes.plot(size, found, "o")
+        crowded = any(1 < x / size < 4 and abs(y - found) < 0.5 for x, y in points)
         axes.annotate(
-            f"{info.name}, {results['runs'][0]['epochs']} epochs",
-            (results["parameters"], found),
-            xytext=(6, -4),
+            f"{info.name}, {row['runs'][0]['epochs']} epochs",
+            (size, found),
+            xytext=(-6 if crowded else 6, -3),
             textcoords="offset points",
+            ha="right" if crowded else "left",
             fontsize=8,
         )
-        value = info.printed_accuracy.get(
-            pathlib.Path(results["dataset"]).name.removesuffix("_jpeg")
-        )
+        value = info.printed_accuracy.get(pathlib.Path(row["dataset"]).name.removesuffix("_jpeg"))
         if value is not None:
-            axes.plot(results["parameters"], value, "o", mfc="none", color=line.get_color())
+            axes.plot(size, value, "o", mfc="none", color=line.get_color())
     axes.set(
         xscale="log",
         xlabel="trainable parameters",
