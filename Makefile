@@ -46,8 +46,7 @@ docs: $(DOCS_READY)
 
 test: $(TEST_READY)
 	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory pytest
-	$(MAKE) --no-print-directory parity
+	$(MAKE) --no-print-directory -j2 $(RUN_TESTS) parity
 	@echo "all checks passed on $(BACKENDS)"
 
 install-test: $(TEST_READY)
