@@ -9,7 +9,6 @@ identity, on patches of images that were not swept (the last 500 of each class a
 """
 
 import argparse
-import resource
 import time
 
 import keras
@@ -38,7 +37,7 @@ def main():
             "patches": [row.n_patches for row in report.layers],
             "log-likelihood": [row.log_likelihoods[-1:] for row in report.layers],
         }
-    result["peak GiB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    result["peak GiB"] = timing.peak_memory()
     result["held-out covariance"] = covariance_errors(data)
     timing.save("pretraining_sweep", result)
 

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import platform
+import resource
+import sys
 import time
 
 import keras
@@ -21,6 +23,12 @@ def alternate(steps, rounds, warm_up=3):
             if turn >= 0:
                 times[name].append(1e3 * (time.perf_counter() - start))
     return times
+
+
+def peak_memory():
+    """Largest memory of the process so far, in GiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2)
 
 
 def save(name, result):

@@ -10,9 +10,7 @@ so far.
 """
 
 import argparse
-import resource
 import statistics
-import sys
 
 import keras
 import numpy as np
@@ -77,12 +75,11 @@ def measure(model, made, ready, rounds):
     }
     times = timing.alternate(turns, rounds, warm_up=1)
     made_ms, ready_ms = (statistics.median(times[name]) / made.steps for name in ("made", "ready"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "milliseconds per step": round(made_ms, 1),
         "with a ready batch": round(ready_ms, 1),
         "share of waiting": round(max(0.0, 1 - ready_ms / made_ms), 3),
-        "largest memory, GiB": round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2),
+        "largest memory, GiB": timing.peak_memory(),
     }
 
 

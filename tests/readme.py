@@ -7,6 +7,7 @@ import pathlib
 import re
 
 from keras_structnets import training, zoo
+from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 README, RECORDS = ROOT / "README.md", ROOT / "zoo" / "README.md"
@@ -21,13 +22,14 @@ def zoo_table():
     ]
     for name in zoo.list_models():
         info = zoo.info(name)
+        count, operations = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
         reached = [training.cards.mean(record.runs) for record in info.records.values()]
         cells = [
             f"`{name}`",
             info.paper,
-            f"{info.parameters:,}",
+            f"{count:,}",
             info.printed.get(10, ""),
-            f"{info.flops.total / 1e6:.1f}M",
+            f"{operations / 1e6:.1f}M",
             ", ".join(f"{accuracy:.1%}" for accuracy in reached),
             info.summary,
         ]

@@ -7,7 +7,8 @@ from keras_structnets.training.checkpoint import epoch_seed
 from keras_structnets.training.extra import extra
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
-MIXES = ("none", "mixup", "cutmix")
+MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
+MIXES = ("none", *MIX_LAYERS)
 
 
 class Batches(keras.utils.PyDataset):
@@ -34,12 +35,10 @@ class Batches(keras.utils.PyDataset):
         self.epoch = epoch
         self.order = self._rng().permutation(len(self.images))
         seed = epoch_seed(self.recipe.seed, epoch)
-        self.rand_augment = keras.layers.RandAugment((0, 255), seed=seed)
-        self.mix = {
-            "none": None,
-            "mixup": keras.layers.MixUp(seed=seed),
-            "cutmix": keras.layers.CutMix(seed=seed),
-        }[self.recipe.mix]
+        if self.recipe.augmentation == "rand_augment":
+            self.rand_augment = keras.layers.RandAugment((0, 255), seed=seed)
+        if self.recipe.mix != "none":
+            self.mix = MIX_LAYERS[self.recipe.mix](seed=seed)
 
     def __len__(self):
         return -(-len(self.images) // self.recipe.batch_size)
@@ -49,7 +48,7 @@ class Batches(keras.utils.PyDataset):
         batch = self.order[index * size : (index + 1) * size]
         images = self._augmented(self.images[batch], self._rng(index))
         labels = self.labels[batch]
-        if self.mix is None:
+        if self.recipe.mix == "none":
             return images, labels
         mixed = self.mix({"images": images.astype("float32"), "labels": labels})
         return tuple(keras.ops.convert_to_numpy(mixed[key]) for key in ("images", "labels"))

@@ -14,8 +14,7 @@ from keras_structnets.zoo import records
 def card_of(folder):
     """The text of `card.md`, from the results and the recipe in the folder."""
     folder = pathlib.Path(folder)
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return card(folder, results, Recipe.read(folder / "recipe.toml"))
+    return card(folder, _results(folder), Recipe.read(folder / "recipe.toml"))
 
 
 def card(folder, results, recipe):
@@ -88,9 +87,16 @@ def spread(runs):
 
 def printed(info, dataset):
     """The paper's own accuracy on the data set; for CIFAR-10 (JPEG) that on CIFAR-10."""
-    name = pathlib.Path(dataset).name.removesuffix("_jpeg")
-    value = info.printed_accuracy.get(name)
+    value = _printed_value(info, dataset)
     return "-" if value is None else f"{value}%"
+
+
+def _printed_value(info, dataset):
+    return info.printed_accuracy.get(pathlib.Path(dataset).name.removesuffix("_jpeg"))
+
+
+def _results(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
 def table():
@@ -99,8 +105,8 @@ def table():
         "| record | parameters | operations | weights | accuracy | epochs | time | paper |",
         "|---|---:|---:|---:|---|---:|---:|---:|",
     ]
-    for folder in _folders():
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for folder in records.folders():
+        results = _results(folder)
         run, dataset = results["runs"][0], results["dataset"]
         lines.append(
             f"| [`{folder.name}`]({folder.name}/card.md) | {results['parameters']:,} | "
@@ -116,7 +122,7 @@ def draw(path):
     figure = extra("matplotlib.figure").Figure(figsize=(8, 5), layout="constrained")
     extra("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)  # needs no screen
     axes = figure.subplots()
-    rows = [json.loads((f / "results.json").read_text(encoding="utf-8")) for f in _folders()]
+    rows = [_results(folder) for folder in records.folders()]
     points = [(row["parameters"], 100 * mean(row["runs"])) for row in rows]
     for row, (size, found) in zip(rows, points, strict=True):
         info = zoo.info(row["model"])
@@ -130,7 +136,7 @@ def draw(path):
             ha="right" if crowded else "left",
             fontsize=8,
         )
-        value = info.printed_accuracy.get(pathlib.Path(row["dataset"]).name.removesuffix("_jpeg"))
+        value = _printed_value(info, row["dataset"])
         if value is not None:
             axes.plot(size, value, "o", mfc="none", color=line.get_color())
     axes.set(
@@ -142,8 +148,3 @@ def draw(path):
     axes.margins(x=0.3)
     axes.grid(alpha=0.3)
     files.write_by(path, lambda file: figure.savefig(file, dpi=120))
-
-
-def _folders():
-    place = records.folder()
-    return sorted(path.parent for path in place.glob("*/results.json")) if place else []

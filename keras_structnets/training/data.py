@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_structnets.training import sources
+from keras_structnets.training.augment import centre_crop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,3 +90,15 @@ def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_c
             )
         held[members[-n_held:]] = True
     return Images(images[~held], labels[~held], images[held], labels[held], names)
+
+
+def images_of(recipe):
+    """The `Images` that a recipe trains on and is measured on; held-out ones are cropped as it says."""
+    data = load(
+        recipe.dataset,
+        image_size=recipe.image_size,
+        validation_fraction=recipe.validation_fraction,
+        holdout_last_per_class=recipe.holdout_last_per_class,
+    )
+    size = recipe.crop_size or data.x_val.shape[1:3]
+    return dataclasses.replace(data, x_val=centre_crop(data.x_val, size))

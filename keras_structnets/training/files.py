@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import io
 import os
 import pathlib
@@ -7,31 +8,37 @@ import pathlib
 PART = ".part-"
 
 
-def write(path, content):
-    """Write `content`, text or bytes, to `path`: an earlier file stays until the new one is whole.
-
-    The bytes go to a file beside it, which is renamed when it is on the disk. Lines end in a newline
-    on every system.
+@contextlib.contextmanager
+def replacing(path):
+    """A path to write to beside `path`, renamed to it in the end: an earlier file stays until then.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written; what was there is still there.
     """
     path = pathlib.Path(path)
-    content = content.encode("utf-8") if isinstance(content, str) else content
     part = path.with_name(PART + path.name)
     try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f"cannot write {str(path)!r}: {os.strerror(error.errno or 0)}. Nothing that was there is "
-            "lost. Make room, or choose another folder with --out",
+            f"cannot write {str(path)!r}: {error.strerror or error}. Nothing that was there is lost. "
+            "Make room, or choose another folder with --out",
         ) from error
+
+
+def write(path, content):
+    """Write `content`, text or bytes, whole or not at all; it is on the disk when this returns.
+
+    Lines end in a newline on every system.
+    """
+    content = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path) as part, open(part, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_by(path, save):
@@ -42,17 +49,9 @@ def write_by(path, save):
 
 
 def write_model(path, model):
-    """`write` a Keras model: `model.save` beside the path, then a rename."""
-    path = pathlib.Path(path)
-    part = path.with_name(f"{PART}{path.name}")
-    try:
+    """Write a Keras model whole or not at all."""
+    with replacing(path) as part:
         model.save(part)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"cannot write {str(path)!r}: {error}. Make room, or choose another folder"
-        ) from error
 
 
 def make_folder(path):

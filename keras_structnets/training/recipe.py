@@ -200,10 +200,6 @@ def _positive(name, value):
     return checks.positive("Recipe", name, value)
 
 
-def _nonnegative(name, value):
-    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(name, value)
-
-
 def _fraction(name, value):
     if _positive(name, value) >= 1:
         raise ValueError(
@@ -212,12 +208,14 @@ def _fraction(name, value):
     return float(value)
 
 
-def _share(name, value):
-    return 0.0 if value == 0 and not isinstance(value, bool) else _fraction(name, value)
+def _or(limit, check):
+    """`check`, which leaves out one end of its range, and that end too."""
 
+    def with_limit(name, value):
+        is_limit = value == limit and not isinstance(value, bool)
+        return float(limit) if is_limit else check(name, value)
 
-def _share_or_whole(name, value):
-    return 1.0 if value == 1 and not isinstance(value, bool) else _fraction(name, value)
+    return with_limit
 
 
 def _epochs(name, value):
@@ -251,17 +249,17 @@ _CHECKS = {
     "optimizer": _choice,
     "learning_rate": _positive,
     "schedule": _choice,
-    "warmup_epochs": _nonnegative,
+    "warmup_epochs": _or(0, _positive),
     "drop_epochs": _epochs,
     "drop_factor": _positive,
-    "weight_decay": _nonnegative,
+    "weight_decay": _or(0, _positive),
     "augmentation": _choice,
     "pad": _integer(0),
     "crop_size": _image_size,
-    "crop_area": _share_or_whole,
+    "crop_area": _or(1, _fraction),
     "mix": _choice,
-    "label_smoothing": _share,
-    "ema": _share,
+    "label_smoothing": _or(0, _fraction),
+    "ema": _or(0, _fraction),
     "pretrain": _choice,
     "seed": _integer(0),
     "image_size": _image_size,

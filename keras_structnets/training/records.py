@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import pathlib
+import tempfile
 
 import h5py  # comes with keras
 import numpy as np
 
 from keras_structnets.training import cards, files
-from keras_structnets.training.augment import centre_crop
-from keras_structnets.training.data import load
+from keras_structnets.training.data import images_of
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.run import flops_of, header, refuse_earlier_run
 from keras_structnets.training.saved import accuracy, load_model
@@ -86,17 +86,11 @@ def _refuse_others(runs, recipes):
 
 def _write_weights(model, recipe, results, out):
     """Write the smallest weights file that is as accurate; what `results.json` says of it."""
-    data = load(
-        recipe.dataset,
-        image_size=recipe.image_size,
-        validation_fraction=recipe.validation_fraction,
-        holdout_last_per_class=recipe.holdout_last_per_class,
-    )
-    images = centre_crop(data.x_val, model.input_shape[1:3])
+    data = images_of(recipe)
     weights, reached = model.get_weights(), results["runs"][0]["accuracy"]
     for dtype in ("float16", "float32"):
         model.set_weights([w.astype(dtype).astype(w.dtype) for w in weights])
-        found = accuracy(model.predict(images, batch_size=256, verbose=0), data.y_val)
+        found = accuracy(model.predict(data.x_val, batch_size=256, verbose=0), data.y_val)
         if found >= reached - 0.0005:
             break
     else:
@@ -117,11 +111,11 @@ def _write_weights(model, recipe, results, out):
 
 def _save(model, path, dtype):
     """Keras' own weights file, its numbers as `dtype` and compressed."""
-    whole = path.with_name(f"{files.PART}{path.name}")
-    model.save_weights(whole)
-    with h5py.File(whole) as file, h5py.File(path, "w", libver="latest") as smaller:
-        _copy(file, smaller, dtype)
-    whole.unlink()
+    with tempfile.TemporaryDirectory() as folder, files.replacing(path) as part:
+        whole = pathlib.Path(folder, path.name)
+        model.save_weights(whole)
+        with h5py.File(whole) as file, h5py.File(part, "w", libver="latest") as smaller:
+            _copy(file, smaller, dtype)
 
 
 def _copy(source, target, dtype):

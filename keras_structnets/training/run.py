@@ -1,6 +1,5 @@
 """One training run: from a recipe to a folder with the model, its history, curves and results."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -13,7 +12,7 @@ from keras_structnets.training import cards, checkpoint, files
 from keras_structnets.training.augment import Batches, centre_crop, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.circumstances import circumstances
-from keras_structnets.training.data import load
+from keras_structnets.training.data import images_of
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import accuracy, load_model
@@ -176,19 +175,11 @@ def default_folder(recipe):
 
 
 def _model_and_data(recipe, verbose):
-    data = load(
-        recipe.dataset,
-        image_size=recipe.image_size,
-        validation_fraction=recipe.validation_fraction,
-        holdout_last_per_class=recipe.holdout_last_per_class,
-    )
-    shape = data.x_train.shape[1:]
-    size = recipe.crop_size or shape[:2]
-    data = dataclasses.replace(data, x_val=centre_crop(data.x_val, size))
+    data = images_of(recipe)
     keras.utils.set_random_seed(recipe.seed)
     model = zoo.build(
         recipe.model,
-        input_shape=(*size, shape[2]),
+        input_shape=data.x_val.shape[1:],
         num_classes=len(data.class_names),
         **recipe.sizes,
     )

@@ -7,12 +7,12 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_structnets import zoo
 from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.zoo import records
+from keras_structnets.zoo.registry import trained_model
 
 
 def evaluate(model, dataset=None):
@@ -93,15 +93,7 @@ def load_model(model):
     """The Keras model of a run's folder, a record or a `.keras` file."""
     path = _file(model)
     if path.name.endswith(".weights.h5"):
-        record = records.read(path.parent)
-        trained = zoo.build(
-            record.model,
-            input_shape=record.input_shape,
-            num_classes=len(record.class_names),
-            **record.sizes,
-        )
-        trained.load_weights(record.checked_weights())
-        return trained
+        return trained_model(records.read(path.parent))
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
@@ -126,8 +118,7 @@ def class_names(model):
 
 def _file(model):
     path = pathlib.Path(model)
-    record = records.named(str(model))
-    if not path.exists() and record:
+    if not path.exists() and (record := records.named(str(model))):
         path = record.weights.parent
     if path.is_dir():
         endings = (".keras", ".weights.h5")

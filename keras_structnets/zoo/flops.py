@@ -81,10 +81,8 @@ def _count(operation):
         if isinstance(operation, kinds):
             return rule(operation)
     name = type(operation).__name__
-    if name == "Split":
-        return 0, 0
-    if name in _ELEMENTWISE:
-        return _per_output(*_ELEMENTWISE[name])(operation)
+    if name in _BY_NAME:
+        return _BY_NAME[name](operation)
     raise ValueError(
         f"flops: there is no rule for {name} (layer {operation.name!r}). Use layers of Keras or of "
         "keras_structnets that the zoo uses."
@@ -252,9 +250,10 @@ _RULES = [
     ((lowcost._StencilConv,), _stencil),
     ((lowcost._LinearMix,), _linear_mix),
 ]
-_ELEMENTWISE = {  # operations on tensors, and a layer that keras.applications does not make public
-    "Add": (0, 1),
-    "Subtract": (0, 1),
-    "Multiply": (1, 0),
-    "LayerScale": (1, 0),
+_BY_NAME = {  # operations on tensors, and a layer that keras.applications does not make public
+    "Add": _per_output(0, 1),
+    "Subtract": _per_output(0, 1),
+    "Multiply": _per_output(1, 0),
+    "LayerScale": _per_output(1, 0),
+    "Split": _nothing,
 }

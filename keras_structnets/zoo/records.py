@@ -56,9 +56,10 @@ def named(name):
     return next((record for record in _all() if record.name == name), None)
 
 
-def folder():
-    """Where the records are, or None."""
-    return next((place for place in _PLACES if place.is_dir()), None)
+def folders():
+    """The folders of all records."""
+    place = next((place for place in _PLACES if place.is_dir()), None)
+    return sorted(path.parent for path in place.glob("*/results.json")) if place else []
 
 
 def read(path):
@@ -86,5 +87,4 @@ def sha256(path):
 
 @functools.cache
 def _all():
-    place = folder()
-    return [read(path.parent) for path in sorted(place.glob("*/results.json"))] if place else []
+    return [read(folder) for folder in folders()]

@@ -280,16 +280,22 @@ def _record(name, weights):
     return records.of(name)[weights]
 
 
-def _load_record(model, record, trunk, include_preprocessing):
-    """Give each layer its trained weights; those of the head that do not fit start anew."""
-    trained = build(
+def trained_model(record, include_preprocessing=True):
+    """The model of a `Record`, as it was trained."""
+    model = build(
         record.model,
         input_shape=record.input_shape,
         num_classes=len(record.class_names),
         include_preprocessing=include_preprocessing,
         **record.sizes,
     )
-    trained.load_weights(record.checked_weights())
+    model.load_weights(record.checked_weights())
+    return model
+
+
+def _load_record(model, record, trunk, include_preprocessing):
+    """Give each layer its trained weights; those of the head that do not fit start anew."""
+    trained = trained_model(record, include_preprocessing)
     layers, sources = ([layer for layer in m.layers if layer.weights] for m in (model, trained))
     fresh = []
     for layer, source in zip(layers, sources, strict=False):  # without its head a model is shorter

@@ -40,8 +40,8 @@ class StopError(Exception):
     """Something comes between."""
 
 
-def stop_at(monkeypatch, number, name="on_epoch_end"):
-    """Raise `StopError` where the Checkpoint's method `name` is called for the `number`th time."""
+def train_and_stop(out, monkeypatch, number, name="on_epoch_end"):
+    """Train until the Checkpoint's method `name` is called for the `number`th time."""
     calls, method = [], getattr(checkpoint.Checkpoint, name)
 
     def stopping(self, *args, **kwargs):
@@ -50,7 +50,10 @@ def stop_at(monkeypatch, number, name="on_epoch_end"):
             raise StopError
         return method(self, *args, **kwargs)
 
-    monkeypatch.setattr(checkpoint.Checkpoint, name, stopping)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, name, stopping)
+        with pytest.raises(StopError):
+            training.train(RECIPE, out, verbose=0)
 
 
 def same_weights(first, second):
@@ -70,10 +73,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     whole, tmp_path, monkeypatch, name, number
 ):
     out = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        stop_at(patch, number, name)
-        with pytest.raises(StopError):
-            training.train(RECIPE, out, verbose=0)
+    train_and_stop(out, monkeypatch, number, name)
     assert not (out / "results.json").exists()
     results = training.resume(out, verbose=0)
     same_weights(out, whole)
@@ -104,10 +104,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(whole):
 
 def test_an_unfinished_run_is_not_begun_again_by_mistake(tmp_path, monkeypatch):
     out = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
-        with pytest.raises(StopError):
-            training.train(RECIPE, out, verbose=0)
+    train_and_stop(out, monkeypatch, 2)
     with pytest.raises(ValueError, match="Go on with it by --resume"):
         training.train(RECIPE, out, verbose=0)
     state = out / checkpoint.NAME
@@ -150,10 +147,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_model_is_kept
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is full")
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     out = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        stop_at(patch, 3)
-        with pytest.raises(StopError):
-            training.train(RECIPE, out, verbose=0)
+    train_and_stop(out, monkeypatch, 3)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / f".part-{checkpoint.NAME}").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"cannot write .*checkpoint\.npz.*No space left"):
