@@ -9,17 +9,12 @@ import pytest
 from PIL import Image
 
 from keras_structnets.__main__ import COMMANDS, main
-from tests.unit.tiny_model import tiny_zoo
 
-
-@pytest.fixture(scope="module", autouse=True)
-def zoo_with_tiny_models():
-    with tiny_zoo():
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tiny_models, tmp_path_factory):
     """The folder of a run that the command line made."""
     out = tmp_path_factory.mktemp("runs") / "first"
     command = ["train", "tiny", "--dataset", "digits", "--epochs", "2", "--learning-rate", "0.01"]

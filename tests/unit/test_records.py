@@ -10,19 +10,15 @@ from PIL import Image
 
 from keras_structnets import training, zoo
 from keras_structnets.zoo import records, registry
-from tests.unit.tiny_model import tiny_zoo
 
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def zoo_with_tiny_models():
-    with tiny_zoo():
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tiny_models, tmp_path_factory):
     """Two runs that differ in their seed, and one of other sizes."""
     folder = tmp_path_factory.mktemp("runs")
     recipes = [RECIPE, dataclasses.replace(RECIPE, seed=1)]

@@ -13,8 +13,8 @@ import pytest
 
 from keras_structnets import training
 from keras_structnets.training import checkpoint, run
-from keras_structnets.zoo import registry
 from tests.unit import killed
+from tests.unit.tiny_model import own_registry
 
 RECIPE = dataclasses.replace(killed.RECIPE, epochs=4)
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,8 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def noisy():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    with own_registry():
         killed.register()
         yield
 

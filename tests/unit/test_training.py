@@ -11,19 +11,15 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
-from tests.unit.tiny_model import tiny_zoo
 
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def zoo_with_tiny_models():
-    with tiny_zoo():
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tiny_models, tmp_path_factory):
     """The folder and the results of one run on the digits."""
     out = tmp_path_factory.mktemp("runs") / "first"
     return out, training.train(RECIPE, out, verbose=0)

@@ -29,11 +29,18 @@ def head(features, num_classes):
 
 
 @contextlib.contextmanager
+def own_registry():
+    """What is registered within is taken out of the zoo again afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+        yield
+
+
+@contextlib.contextmanager
 def tiny_zoo():
     """The zoo with `tiny`, one convolution; `forgetful`, which saves badly; and `bookish`, which
     needs a library that is not there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    with own_registry():
         register = {"paper": "none", "input_shape": (8, 8, 1), "head": head}
 
         @zoo.register("tiny", summary="one convolution", printed={10: "3.0K"}, **register)
