@@ -244,7 +244,7 @@ def _checked(model, images):
 
 def _draw(model, convolution, images, n_patches, batch_size, rng, bar):
     """Patches of the convolution's input, at random places inside the image: [n, prod(k) * c]."""
-    inputs = keras.Model(model.input, convolution.input)
+    inputs = keras.Model(model.inputs[0], convolution.input)  # a Sequential has no `input`
     per_image = rng.multinomial(n_patches, np.full(len(images), 1 / len(images)))
     found = []
     for start in range(0, len(images), batch_size):
