@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import keras_structnets as ksn
-from tests.cases import catalogue
+from tests.cases import LAYERS, catalogue
 
 FIRST = {case.layer: case for case in reversed(catalogue())}
 
@@ -25,7 +25,7 @@ def test_a_configuration_makes_the_same_layer(case):
         assert kept == given, key
 
 
-@pytest.mark.parametrize("name", sorted(ksn.layers.__all__))
+@pytest.mark.parametrize("name", LAYERS)
 def test_every_argument_of_a_layer_is_in_its_configuration(name):
     layer = getattr(ksn.layers, name)
     arguments = set(inspect.signature(layer.__init__).parameters) - {"self", "args", "kwargs"}
@@ -33,8 +33,8 @@ def test_every_argument_of_a_layer_is_in_its_configuration(name):
     assert arguments <= set(layer(**case.config).get_config())
 
 
-@pytest.mark.parametrize("name", sorted(ksn.layers.__all__))
-def test_every_layer_is_registered_under_the_package_and_documented(name):
+@pytest.mark.parametrize("name", ksn.layers.__all__)
+def test_what_models_are_made_of_is_registered_under_the_package_and_documented(name):
     layer = getattr(ksn.layers, name)
     assert keras.saving.get_registered_name(layer) == f"keras_structnets>{name}"
     assert len(layer.__doc__) > 100

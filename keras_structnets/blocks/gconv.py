@@ -28,12 +28,9 @@ def gconv_skip_block(x, skips, channels=1, structure=(9, 9), kernel_size=3, stri
         ValueError: if a number is too small.
 
     Example:
-
-    ```python
-    image = keras.Input((32, 32, 3))
-    x = ksn.layers.Structure((3, 1))(image)
-    x = ksn.blocks.gconv_skip_block(x, skips=3)  # [b, 16, 16, 1, 9, 9]
-    ```
+        >>> x = ksn.layers.Structure((3, 1))(keras.Input((32, 32, 3)))
+        >>> ksn.blocks.gconv_skip_block(x, skips=3, structure=(4, 4)).shape
+        (None, 16, 16, 1, 4, 4)
 
     Reference: A generalized convolutional neural network for small dataset classification, Figure
     3.
@@ -58,6 +55,11 @@ def gconv_prelu(x, channels, structure, kernel_size, strides=1):
         structure: structure of the output.
         kernel_size: an integer, or two.
         strides: an integer, or two; the padding is "same".
+
+    Example:
+        >>> x = keras.Input((32, 32, 1, 3, 1))  # one channel of structure (3, 1)
+        >>> ksn.blocks.gconv_prelu(x, channels=2, structure=(4, 4), kernel_size=3).shape
+        (None, 32, 32, 2, 4, 4)
     """
     return structured_prelu(gconv_norm(x, channels, structure, kernel_size, strides))
 
@@ -67,6 +69,13 @@ def gconv_norm(x, channels, structure, kernel_size, strides=1):
 
     The normalization has one mean, variance, scale and offset for each structure element. Its
     moving averages forget at 0.1 a step: with Keras' 0.01 they lag behind in short runs.
+
+    Shapes and arguments as in `gconv_prelu`.
+
+    Example:
+        >>> x = keras.Input((32, 32, 1, 3, 1))
+        >>> ksn.blocks.gconv_norm(x, 2, structure=(4, 4), kernel_size=3, strides=2).shape
+        (None, 16, 16, 2, 4, 4)
     """
     x = layers.GConv2D(
         channels, structure, kernel_size, strides=strides, padding="same", use_bias=False
@@ -77,6 +86,14 @@ def gconv_norm(x, channels, structure, kernel_size, strides=1):
 
 
 def structured_prelu(x):
-    """PReLU with a slope for each structure element, 0.25 at first as in He et al. (2015)."""
+    """PReLU with a slope for each structure element, 0.25 at first as in He et al. (2015).
+
+    Shapes: [b, h, w, m, *S] -> the same; slopes [m, *S].
+
+    Example:
+        >>> y = ksn.blocks.structured_prelu(-np.ones((1, 8, 8, 2, 3, 3)))
+        >>> keras.ops.convert_to_numpy(y).max().item()
+        -0.25
+    """
     slope = keras.initializers.Constant(0.25)
     return keras.layers.PReLU(slope, shared_axes=[1, 2])(x)

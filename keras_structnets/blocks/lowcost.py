@@ -23,31 +23,75 @@ def resnet_step(y, kernel_size=3):
     """`y + K_2^T relu(N(K_1 y))`, eq. 1 and 3, `K_1` and `K_2` fully coupled.
 
     The adjoint of a convolution is one with the mirrored kernel: `K_2^T` is a convolution too.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.resnet_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(3, 3, 16, 16), (3, 3, 16, 16)])
     """
     x = keras_layers.ReLU()(normalize(_conv(y, kernel_size)))
     return y + _conv(x, kernel_size)
 
 
 def mobilenet_step(y, kernel_size=3):
-    """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise."""
+    """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.mobilenet_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(3, 3, 16), (1, 1, 16, 16)])
+    """
     x = layers.StencilConv2D(kernel_size)(y)
     return reaction(keras_layers.ReLU()(normalize(x)))
 
 
 def linear_mix_step(y, kernel_size=3):
-    """`resnet_step` with the operators `K + M` of eq. 7."""
+    """`resnet_step` with the operators `K + M` of eq. 7.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.linear_mix_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(3, 3, 16), (16, 16), (3, 3, 16), (16, 16)])
+    """
     x = keras_layers.ReLU()(normalize(layers.LinearMixConv2D(kernel_size)(y)))
     return y + layers.LinearMixConv2D(kernel_size)(x)
 
 
 def explicit_rd_step(y, kernel_size=3, step_size=0.5):
-    """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise."""
+    """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.explicit_rd_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
+    """
     diffused = layers.ExplicitDiffusion2D(kernel_size, step_size)(y)
     return diffused + step_size * reaction(y)
 
 
 def implicit_rd_step(y, kernel_size=3, step_size=0.5):
-    """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic."""
+    """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.implicit_rd_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
+    """
     return layers.ImplicitDiffusion2D(kernel_size, step_size)(y + step_size * reaction(y))
 
 
@@ -55,20 +99,42 @@ def circulant_rd_step(y, kernel_size=3, step_size=0.5):
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9 with the block circulant `K` of eq. 12.
 
     Our addition is to keep `h K^T K` at most 1: without, networks at Adam's rate of 0.01 diverge.
+
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+
+    Example:
+        >>> y = keras.Input((32, 32, 16))
+        >>> model = keras.Model(y, ksn.blocks.circulant_rd_step(y))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    stable = layers.lowcost.StableCirculant(step_size, y.shape[1:-1])
+    stable = layers.StableCirculant(step_size, y.shape[1:-1])
     diffused = layers.CirculantDiffusion2D(kernel_size, step_size, kernel_constraint=stable)(y)
     return diffused + step_size * reaction(y)
 
 
 def connecting_layer(x, kernel_size=3):
-    """`N([x; K x])`, `K` depthwise, then 2x2 average pooling: [b, h, w, c] -> [b, h/2, w/2, 2c]."""
+    """`N([x; K x])`, `K` depthwise, then 2x2 average pooling.
+
+    Shapes: [b, h, w, c] -> [b, ceil(h/2), ceil(w/2), 2c].
+
+    Example:
+        >>> ksn.blocks.connecting_layer(keras.Input((32, 32, 16))).shape
+        (None, 16, 16, 32)
+    """
     x = keras_layers.Concatenate()([x, layers.StencilConv2D(kernel_size)(x)])
     return keras_layers.AveragePooling2D(2, padding="same")(normalize(x))
 
 
 def opening_layer(x, filters):
-    """`relu(N(K x))`, `K` a 5x5 convolution."""
+    """`relu(N(K x))`, `K` a 5x5 convolution.
+
+    Shapes: [b, h, w, c] -> [b, h, w, filters].
+
+    Example:
+        >>> ksn.blocks.opening_layer(keras.Input((32, 32, 3)), filters=16).shape
+        (None, 32, 32, 16)
+    """
     return keras_layers.ReLU()(normalize(_conv(x, 5, filters)))
 
 

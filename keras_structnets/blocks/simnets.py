@@ -2,8 +2,7 @@
 
 from keras import initializers, layers
 
-from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D
-from keras_structnets.layers.simnets import SparseWeights
+from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D, SparseWeights
 
 
 def whitened_similarity(
@@ -35,8 +34,10 @@ def whitened_similarity(
         filters: channels d of the convolution.
         kernel_size: of the convolution.
         templates: channels n of the similarity; `filters` if None.
-        strides, padding: of the convolution.
-        p, trainable_p: the order, and whether it is learned.
+        strides: of the convolution.
+        padding: of the convolution.
+        p: the order.
+        trainable_p: whether the order is learned.
         normalize: whether to normalize between the two.
         scale: sum of the initial weights of a template, so that similarities do not grow with the
             dimension; None starts all weights at 1.
@@ -44,6 +45,12 @@ def whitened_similarity(
             start at 0. With weights on all coordinates the similarities start almost equal.
         noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
         name: prefix of the layers' names.
+
+    Example:
+        >>> x = keras.Input((32, 32, 3))
+        >>> model = keras.Model(x, ksn.blocks.whitened_similarity(x, 32, kernel_size=5))
+        >>> model.output_shape, [layer.name for layer in model.layers[1:]]
+        ((None, 32, 32, 32), ['similarity_whitening', 'similarity_normalization', 'similarity'])
     """
     if noise:
         x = layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
@@ -69,6 +76,12 @@ def mex_classifier(features, num_classes, *, beta=0.3, offset_stddev=8.0, pool_b
     `pool_beta` near the mean, so that every position does.
 
     Shapes: [b, h, w, n] -> [b, num_classes].
+
+    Example:
+        >>> features = keras.Input((8, 8, 64))
+        >>> model = keras.Model(features, ksn.blocks.mex_classifier(features, num_classes=10))
+        >>> model.output_shape, model.count_params()  # offsets [64, 10] and two betas
+        ((None, 10), 642)
     """
     offsets = initializers.RandomNormal(stddev=offset_stddev)
     scores = MEX(num_classes, beta=beta, offsets_initializer=offsets, name="classification")
@@ -76,12 +89,34 @@ def mex_classifier(features, num_classes, *, beta=0.3, offset_stddev=8.0, pool_b
 
 
 def normalization(name=None):
-    """Batch normalization without parameters of its own, which a convolution before it can absorb."""
+    """A batch normalization without parameters of its own, which a convolution before it can absorb.
+
+    Example:
+        >>> layer = ksn.blocks.normalization()
+        >>> y = layer(np.array([[1.0], [3.0]]), training=True)
+        >>> keras.ops.convert_to_numpy(y).round(2).tolist(), layer.trainable_weights
+        ([[-1.0], [1.0]], [])
+    """
     return layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=name)
 
 
 def mlp_conv(x, widths, kernel_size, name):
-    """Convolution and 1x1 convolutions, each with ReLU (Network in Network, section 3.2)."""
+    """Convolution and 1x1 convolutions, each with ReLU (Network in Network, section 3.2).
+
+    Shapes: [b, h, w, c] -> [b, h, w, widths[-1]].
+
+    Args:
+        x: feature maps.
+        widths: channels of each convolution.
+        kernel_size: of the first one; the others are 1x1.
+        name: prefix of the layers' names.
+
+    Example:
+        >>> x = keras.Input((32, 32, 3))
+        >>> model = keras.Model(x, ksn.blocks.mlp_conv(x, (16, 8), kernel_size=5, name="first"))
+        >>> [tuple(w.shape) for w in model.weights]
+        [(5, 5, 3, 16), (16,), (1, 1, 16, 8), (8,)]
+    """
     for i, width in enumerate(widths):
         size = kernel_size if i == 0 else 1
         x = layers.Conv2D(width, size, padding="same", activation="relu", name=f"{name}_{i}")(x)

@@ -14,6 +14,7 @@ from keras_structnets.layers.lowcost import (
     LinearMixConv1D,
     LinearMixConv2D,
     LinearMixConv3D,
+    StableCirculant,
     StencilConv1D,
     StencilConv2D,
     StencilConv3D,
@@ -34,6 +35,7 @@ from keras_structnets.layers.simnets import (
     Similarity1D,
     Similarity2D,
     Similarity3D,
+    SparseWeights,
 )
 
 __all__ = [
@@ -68,6 +70,8 @@ __all__ = [
     "Similarity1D",
     "Similarity2D",
     "Similarity3D",
+    "SparseWeights",
+    "StableCirculant",
     "StencilConv1D",
     "StencilConv2D",
     "StencilConv3D",

@@ -4,7 +4,12 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 
+import keras
 import numpy as np
+
+import keras_structnets as ksn
+
+LAYERS = [name for name in ksn.layers.__all__ if issubclass(vars(ksn.layers)[name], keras.Layer)]
 
 
 @dataclasses.dataclass(frozen=True)

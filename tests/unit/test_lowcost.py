@@ -217,7 +217,7 @@ def test_an_op_says_when_it_needs_the_size_of_a_keras_tensor(op):
 
 def test_a_stable_circulant_step_contracts_whatever_the_optimizer_does():
     step = ksn.layers.CirculantDiffusion2D(
-        3, 0.5, kernel_constraint=ksn.layers.lowcost.StableCirculant(0.5, (6, 5))
+        3, 0.5, kernel_constraint=ksn.layers.StableCirculant(0.5, (6, 5))
     )
     model = keras.Sequential([keras.Input((6, 5, 4)), step])
     model.compile(keras.optimizers.Adam(1.0), "mse")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from keras_structnets.layers.simnets import SparseWeights
+from keras_structnets.layers import SparseWeights
 from tests.parity.probe import gradients
 
 INF = float("inf")
