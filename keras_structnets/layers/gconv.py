@@ -50,12 +50,13 @@ class _GConv(keras.layers.Layer):
         ValueError: for a value out of range, and at build if `contract` exceeds the axes of the
             input structure or the kernel is larger than the image.
 
-    Example, of two spatial axes:
-
-    ```python
-    x = np.ones((2, 128, 128, 1, 1, 3))  # one channel of structure (1, 3)
-    y = ksn.layers.GConv2D(4, (4, 4, 4, 4), 3, strides=2)(x)  # [2, 63, 63, 4, 4, 4, 4, 4]
-    ```
+    Example:
+        >>> x = keras.Input((128, 128, 1, 1, 3))  # one channel of structure (1, 3)
+        >>> layer = ksn.layers.GConv2D(4, (4, 4, 4, 4), kernel_size=3, strides=2)
+        >>> layer(x).shape
+        (None, 63, 63, 4, 4, 4, 4, 4)
+        >>> tuple(layer.kernel.shape)
+        (3, 3, 1, 3, 1, 4, 4, 4, 4, 4)
 
     Reference: A generalized convolutional neural network for small dataset classification,
     section 3.1.
@@ -211,10 +212,9 @@ class Structure(keras.layers.Layer):
         ValueError: for a bad shape, and at build if it does not divide the channels.
 
     Example:
-
-    ```python
-    x = ksn.layers.Structure((3, 1))(np.ones((2, 32, 32, 3)))  # [2, 32, 32, 1, 3, 1]
-    ```
+        >>> x = ksn.layers.Structure((3, 1))(np.ones((2, 32, 32, 3)))
+        >>> tuple(x.shape)
+        (2, 32, 32, 1, 3, 1)
 
     Reference: A generalized convolutional neural network for small dataset classification,
     section 3.2.
@@ -262,10 +262,9 @@ class Destructure(keras.layers.Layer):
         ValueError: for a bad rank, and at build if the input has too few axes.
 
     Example:
-
-    ```python
-    x = ksn.layers.Destructure()(np.ones((2, 8, 8, 4, 9, 9)))  # [2, 8, 8, 324]
-    ```
+        >>> x = ksn.layers.Destructure()(np.ones((2, 8, 8, 4, 9, 9)))
+        >>> tuple(x.shape)
+        (2, 8, 8, 324)
 
     Reference: A generalized convolutional neural network for small dataset classification,
     section 3.2.

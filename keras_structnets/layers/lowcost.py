@@ -20,6 +20,17 @@ class StableCirculant(keras.constraints.Constraint):
     Args:
         step_size: `h`, above 0.
         spatial_shape: sizes of the image.
+
+    Raises:
+        ValueError: for a step or sizes that are not positive.
+
+    Example:
+        >>> stable = ksn.layers.StableCirculant(step_size=0.5, spatial_shape=(4, 4))
+        >>> kernel = np.zeros((3, 3, 2), "float32")
+        >>> kernel[1, 1, 0] = 10.0  # K = 10, so h rho = 50
+        >>> keras.ops.convert_to_numpy(stable(kernel)).max().round(3)  # sqrt(1 / h)
+        np.float32(1.414)
+        >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5, kernel_constraint=stable)
     """
 
     def __init__(self, step_size, spatial_shape):
@@ -86,11 +97,11 @@ class _StencilConv(_Lowcost):
     Raises:
         ValueError: for a value out of range, or a periodic image of unknown size.
 
-    Example, of two spatial axes:
-
-    ```python
-    y = ksn.layers.StencilConv2D(3)(np.ones((1, 32, 32, 16)))  # [1, 32, 32, 16]
-    ```
+    Example:
+        >>> layer = ksn.layers.StencilConv2D(3, kernel_initializer="ones")
+        >>> y = layer(np.ones((1, 3, 3, 16)))  # each pixel counts its neighbours and itself
+        >>> keras.ops.convert_to_numpy(y)[0, :, :, 0].tolist()
+        [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.1.
     """
@@ -154,11 +165,11 @@ class _LinearMix(_Lowcost):
     Raises:
         ValueError: for a value out of range, or a periodic image of unknown size.
 
-    Example, of two spatial axes:
-
-    ```python
-    y = ksn.layers.LinearMixConv2D(3)(np.ones((1, 32, 32, 16)))  # [1, 32, 32, 16]
-    ```
+    Example:
+        >>> layer = ksn.layers.LinearMixConv2D(3)
+        >>> y = layer(keras.Input((32, 32, 16)))
+        >>> y.shape, layer.count_params()  # 3 * 3 * 16 + 16 * 16, where Conv2D has 3 * 3 * 16 * 16
+        ((None, 32, 32, 16), 400)
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.1.
     """
@@ -239,11 +250,12 @@ class _ExplicitDiffusion(_StencilConv):
     Raises:
         ValueError: for a value out of range, or a periodic image of unknown size.
 
-    Example, of two spatial axes:
-
-    ```python
-    y = ksn.layers.ExplicitDiffusion2D(3, step_size=0.5)(np.ones((1, 32, 32, 16)))
-    ```
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
+        >>> layer = ksn.layers.ExplicitDiffusion2D(3, step_size=0.5)
+        >>> y = keras.ops.convert_to_numpy(layer(x))
+        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))
+        True
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.1.
     """
@@ -330,11 +342,12 @@ class _ImplicitDiffusion(_PeriodicDiffusion):
     Raises:
         ValueError: for a value out of range, or an image of unknown size.
 
-    Example, of two spatial axes:
-
-    ```python
-    y = ksn.layers.ImplicitDiffusion2D(3, step_size=0.5)(np.ones((1, 32, 32, 16)))
-    ```
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
+        >>> layer = ksn.layers.ImplicitDiffusion2D(3, step_size=9.0, kernel_initializer="ones")
+        >>> y = keras.ops.convert_to_numpy(layer(x))
+        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))  # whatever the stencils and the step
+        True
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.2.
     """
@@ -366,11 +379,11 @@ class _CirculantDiffusion(_PeriodicDiffusion):
     Raises:
         ValueError: for a value out of range, or an image of unknown size.
 
-    Example, of two spatial axes:
-
-    ```python
-    y = ksn.layers.CirculantDiffusion2D(3, step_size=0.5)(np.ones((1, 32, 32, 16)))
-    ```
+    Example:
+        >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5)
+        >>> y = layer(keras.Input((8, 8, 4)))
+        >>> y.shape, tuple(layer.kernel.shape)
+        ((None, 8, 8, 4), (3, 3, 4))
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.3.
     """

@@ -42,6 +42,12 @@ class SparseWeights(initializers.Initializer):
 
     Raises:
         ValueError: for a total or selected out of range.
+
+    Example:
+        >>> weights = ksn.layers.SparseWeights(total=4.0, selected=2, seed=0)((5, 3))
+        >>> np.sort(keras.ops.convert_to_numpy(weights), axis=0)[:, 0].tolist()
+        [0.0, 0.0, 0.0, 2.0, 2.0]
+        >>> layer = ksn.layers.Similarity(3, weights_initializer=ksn.layers.SparseWeights(4.0, 2))
     """
 
     def __init__(self, total=4.0, selected=4, seed=None):
@@ -200,17 +206,18 @@ class Similarity(_LpSimilarity):
         p: the order, above 0. 2 runs as matrix products, other orders as a loop over the templates.
         trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).
         use_weights: whether there are weights u, kept nonnegative; otherwise they are 1.
-        templates_initializer, weights_initializer: of z and u, both [n_in, units].
-        templates_regularizer, weights_regularizer: of z and u.
+        templates_initializer: of z, [n_in, units].
+        weights_initializer: of u, [n_in, units].
+        templates_regularizer: of z.
+        weights_regularizer: of u.
 
     Raises:
         ValueError: for p or units that are not positive.
 
     Example:
-
-    >>> y = ksn.layers.Similarity(3)(np.ones((2, 5)))
-    >>> y.shape
-    (2, 3)
+        >>> y = ksn.layers.Similarity(3, templates_initializer="zeros")(2 * np.ones((1, 5)))
+        >>> keras.ops.convert_to_numpy(y).round(3).tolist()  # minus the squared length
+        [[-20.0, -20.0, -20.0]]
 
     Reference:
         Deep SimNets, section 2. Our units are the paper's n, `templates` its z, `weights` its u.
@@ -249,6 +256,14 @@ class LinearSimilarity(_LinearSimilarity):
     """The linear similarity of vectors to templates: `y_l = sum_i u_il x_i z_il`.
 
     Shapes: [..., n_in] -> [..., units]. Arguments as in `Similarity`, without p.
+
+    Raises:
+        ValueError: for units that are not positive.
+
+    Example:
+        >>> y = ksn.layers.LinearSimilarity(3, templates_initializer="ones")(2 * np.ones((1, 5)))
+        >>> keras.ops.convert_to_numpy(y).tolist()
+        [[10.0, 10.0, 10.0]]
 
     Reference:
         Deep SimNets, section 2.
@@ -291,12 +306,20 @@ class _SimilarityND(_LpSimilarity):
         padding: "valid", or "same", which pads with zeros.
         trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).
         use_weights: whether there are weights u, kept nonnegative; otherwise they are 1.
-        templates_initializer, weights_initializer: of z and u, both [*kernel_size, c, filters].
-        templates_regularizer, weights_regularizer: of z and u.
+        templates_initializer: of z, [*kernel_size, c, filters].
+        weights_initializer: of u, [*kernel_size, c, filters].
+        templates_regularizer: of z.
+        weights_regularizer: of u.
 
     Raises:
         ValueError: for p, filters or sizes that are not positive, an unknown padding, a patch
             larger than the image, or channels-first data.
+
+    Example:
+        >>> layer = ksn.layers.Similarity2D(32, kernel_size=5)
+        >>> y = layer(keras.Input((8, 8, 3)))  # each 5x5 patch with each of 32 templates
+        >>> y.shape, tuple(layer.templates.shape)
+        ((None, 4, 4, 32), (5, 5, 3, 32))
 
     Reference:
         Deep SimNets, sections 2 and 4. `templates` are the paper's z, `weights` its u.
@@ -337,6 +360,15 @@ class _LinearSimilarityND(_LinearSimilarity):
     """The linear similarity of patches to templates: `y_l = sum_i u_il x_i z_il`.
 
     Shapes: [b, *spatial, c] -> [b, *spatial', filters]. Arguments as in `Similarity2D`, without p.
+
+    Raises:
+        ValueError: for filters or sizes that are not positive, an unknown padding, a patch larger
+            than the image, or channels-first data.
+
+    Example:
+        >>> layer = ksn.layers.LinearSimilarity2D(32, kernel_size=5, padding="same")
+        >>> layer(keras.Input((8, 8, 3))).shape
+        (None, 8, 8, 32)
 
     Reference:
         Deep SimNets, section 2.
@@ -413,10 +445,12 @@ class MEX(_Beta):
         ValueError: for units below 1, or a beta that is not a number.
 
     Example:
-
-    >>> y = ksn.layers.MEX(10, beta=1.0)(np.zeros((2, 64)))
-    >>> y.shape
-    (2, 10)
+        >>> maximum = ksn.layers.MEX(2, beta=np.inf, trainable_beta=False, use_offsets=False)
+        >>> keras.ops.convert_to_numpy(maximum(np.array([[1.0, 3.0]]))).tolist()
+        [[3.0, 3.0]]
+        >>> classifier = ksn.layers.MEX(10)
+        >>> classifier(keras.Input((64,))).shape
+        (None, 10)
 
     Reference:
         Deep SimNets, eq. 1 and section 2.
@@ -484,6 +518,11 @@ class _MEXPooling(_Beta):
         ValueError: for sizes below 1, an unknown padding, a window larger than the image, or
             channels-first data.
 
+    Example:
+        >>> x = np.array([[1.0, 3.0], [5.0, 9.0]]).reshape(1, 2, 2, 1)
+        >>> keras.ops.convert_to_numpy(ksn.layers.MEXPooling2D(2, beta=0.0)(x)).ravel().tolist()
+        [4.5]
+
     Reference:
         Deep SimNets, section 4.3.
     """
@@ -536,6 +575,11 @@ class _GlobalMEXPooling(_Beta):
 
     Raises:
         ValueError: for a beta that is not a number, or channels-first data.
+
+    Example:
+        >>> pooling = ksn.layers.GlobalMEXPooling2D(beta=0.0)  # starts as the mean, learns beta
+        >>> pooling(keras.Input((8, 8, 10))).shape, pooling.count_params()
+        ((None, 10), 1)
 
     Reference:
         Deep SimNets, section 4.1.

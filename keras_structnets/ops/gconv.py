@@ -41,12 +41,16 @@ def generalized_conv(
             or for an unknown padding.
 
     Example:
+        >>> u = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 1, 3)  # a pixel of structure (3,)
+        >>> w = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # to structure (2,)
+        >>> v = ksn.ops.generalized_conv(u, w.reshape(1, 1, 1, 3, 1, 2))
+        >>> keras.ops.convert_to_numpy(v).tolist()
+        [[[[[3.0, 3.0]]]]]
 
-    ```python
-    u = np.ones((2, 128, 128, 1, 1, 3))  # one channel of structure (1, 3)
-    w = np.ones((3, 3, 1, 3, 1, 4, 4, 4, 4, 4))  # to 4 channels of structure (4, 4, 4, 4)
-    v = ksn.ops.generalized_conv(u, w, strides=2)  # [2, 63, 63, 4, 4, 4, 4, 4]
-    ```
+        >>> u = keras.Input((128, 128, 1, 1, 3))  # one channel of structure (1, 3)
+        >>> w = np.ones((3, 3, 1, 3, 1, 4, 4, 4, 4, 4))  # to 4 channels of structure (4, 4, 4, 4)
+        >>> ksn.ops.generalized_conv(u, w, strides=2).shape
+        (None, 63, 63, 4, 4, 4, 4, 4)
 
     Reference: A generalized convolutional neural network for small dataset classification,
     section 3.1.

@@ -16,13 +16,52 @@ from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrice
 
 
 def depthwise_conv(x, kernel, padding="same"):
-    """`K x`, the depthwise convolution of eq. 5: x [b, *n, c], kernel [*k, c] -> [b, *n, c]."""
+    """`K x`, the depthwise convolution of eq. 5.
+
+    Args:
+        x: [b, *n, c].
+        kernel: the stencils of `K`, [*k, c].
+        padding: 'same' or 'periodic'.
+
+    Returns:
+        [b, *n, c].
+
+    Raises:
+        ValueError: for an unknown padding.
+
+    Example:
+        >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+        >>> kernel = np.array([-1.0, 0.0, 1.0]).reshape(3, 1)  # right minus left neighbour
+        >>> keras.ops.convert_to_numpy(ksn.ops.depthwise_conv(x, kernel)).ravel().tolist()
+        [2.0, 2.0, -2.0]
+        >>> y = ksn.ops.depthwise_conv(x, kernel, padding="periodic")
+        >>> keras.ops.convert_to_numpy(y).ravel().tolist()
+        [-1.0, 2.0, -1.0]
+    """
     x, kernel = _tensors(x, kernel)
     return depthwise(_pad(x, _reach(kernel, padding), padding), kernel)
 
 
 def depthwise_adjoint(y, kernel, padding="same"):
-    """`K^T y`, exactly: the sum of `(K x) y` equals that of `x (K^T y)` for any x and y."""
+    """`K^T y`, exactly: the sum of `(K x) y` equals that of `x (K^T y)` for any x and y.
+
+    Args:
+        y: [b, *n, c].
+        kernel: the stencils of `K`, [*k, c].
+        padding: 'same' or 'periodic'.
+
+    Returns:
+        [b, *n, c].
+
+    Raises:
+        ValueError: for an unknown padding.
+
+    Example:
+        >>> y = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+        >>> kernel = np.array([-1.0, 0.0, 1.0]).reshape(3, 1)  # K is skew: K^T = -K
+        >>> keras.ops.convert_to_numpy(ksn.ops.depthwise_adjoint(y, kernel)).ravel().tolist()
+        [-2.0, -2.0, 2.0]
+    """
     y, kernel = _tensors(y, kernel)
     mirrored = [(after, before) for before, after in _reach(kernel, padding)]
     axes = tuple(range(len(kernel.shape) - 1))
@@ -40,6 +79,15 @@ def linear_mix_conv(x, depthwise_kernel, pointwise_kernel, padding="same"):
 
     Returns:
         [b, *n, c].
+
+    Raises:
+        ValueError: for an unknown padding.
+
+    Example:
+        >>> x = np.array([1.0, 2.0]).reshape(1, 1, 2)  # one pixel, two channels
+        >>> tens, swap = np.array([[10.0, 10.0]]), np.array([[0.0, 1.0], [1.0, 0.0]])
+        >>> keras.ops.convert_to_numpy(ksn.ops.linear_mix_conv(x, tens, swap)).tolist()
+        [[[12.0, 21.0]]]
     """
     x, pointwise_kernel = _tensors(x, pointwise_kernel)
     return depthwise_conv(x, depthwise_kernel, padding) + ops.matmul(x, pointwise_kernel)
@@ -58,6 +106,16 @@ def explicit_diffusion(x, kernel, step_size, padding="same"):
 
     Returns:
         [b, *n, c].
+
+    Raises:
+        ValueError: for an unknown padding.
+
+    Example:
+        >>> x = np.array([1.0, 5.0, 1.0, 1.0]).reshape(1, 4, 1)
+        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # K^T K = tridiag(-1, 2, -1)
+        >>> y = ksn.ops.explicit_diffusion(x, kernel, step_size=0.25, padding="periodic")
+        >>> keras.ops.convert_to_numpy(y).ravel().tolist()
+        [2.0, 3.0, 2.0, 1.0]
     """
     x, kernel = _tensors(x, kernel)
     y, kernel = _wide(x), _wide(kernel)
@@ -77,6 +135,16 @@ def implicit_diffusion(x, kernel, step_size):
 
     Returns:
         [b, *n, c].
+
+    Raises:
+        ValueError: for an image of unknown size.
+
+    Example:
+        >>> x = np.array([1.0, 16.0, 1.0, 1.0]).reshape(1, 4, 1)
+        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # K^T K = tridiag(-1, 2, -1)
+        >>> y = ksn.ops.implicit_diffusion(x, kernel, step_size=1.0)
+        >>> keras.ops.convert_to_numpy(y).ravel().round(3).tolist()
+        [4.0, 8.0, 4.0, 3.0]
     """
     x, kernel = _tensors(x, kernel)
     checks.static_size("implicit_diffusion", "the sizes of the image", x.shape[1:-1])
@@ -93,6 +161,15 @@ def circulant_conv(x, kernel):
 
     Returns:
         [b, *n, c].
+
+    Raises:
+        ValueError: for an image of unknown size.
+
+    Example:
+        >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3)  # one pixel, three channels
+        >>> kernel = np.array([[0.0, 1.0, 0.0]])  # C_1 = 1: each channel takes the next one
+        >>> keras.ops.convert_to_numpy(ksn.ops.circulant_conv(x, kernel)).round(3).tolist()
+        [[[2.0, 3.0, 1.0]]]
     """
     x, kernel = _tensors(x, kernel)
     checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
@@ -113,6 +190,16 @@ def circulant_diffusion(x, kernel, step_size):
 
     Returns:
         [b, *n, c].
+
+    Raises:
+        ValueError: for an image of unknown size.
+
+    Example:
+        >>> x = np.array([1.0, 5.0, 1.0, 1.0]).reshape(1, 1, 4)  # one pixel, four channels
+        >>> kernel = np.array([[1.0, -1.0, 0.0, 0.0]])  # a channel minus the next one
+        >>> y = ksn.ops.circulant_diffusion(x, kernel, step_size=0.25)
+        >>> keras.ops.convert_to_numpy(y).round(3).tolist()
+        [[[2.0, 3.0, 2.0, 1.0]]]
     """
     x, kernel = _tensors(x, kernel)
     checks.static_size("circulant_diffusion", "the sizes of the image", x.shape[1:])
@@ -130,6 +217,13 @@ def stencil_spectrum(kernel, spatial_shape):
     Returns:
         (real, imaginary), each [*n[:-1], n[-1] // 2 + 1, c] as in `numpy.fft.rfftn`: K is real, so
         that the other frequencies of the last axis follow.
+
+    Example:
+        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # 1 - exp(-i w)
+        >>> real, imaginary = ksn.ops.stencil_spectrum(kernel, spatial_shape=(4,))
+        >>> of_diffusion = keras.ops.convert_to_numpy(real**2 + imaginary**2)  # of K^T K
+        >>> of_diffusion.ravel().round(3).tolist()
+        [0.0, 2.0, 4.0]
     """
     (kernel,) = _tensors(kernel)
     return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
@@ -144,6 +238,12 @@ def circulant_spectrum(kernel, spatial_shape):
 
     Returns:
         (real, imaginary), each [*n, c // 2 + 1] as in `numpy.fft.rfftn`.
+
+    Example:
+        >>> kernel = np.array([[1.0, -1.0, 0.0, 0.0]])  # a channel minus the next one
+        >>> real, imaginary = ksn.ops.circulant_spectrum(kernel, spatial_shape=(1,))
+        >>> keras.ops.convert_to_numpy(real**2 + imaginary**2).round(3).tolist()
+        [[0.0, 2.0, 4.0]]
     """
     (kernel,) = _tensors(kernel)
     shape, centers = (*spatial_shape, kernel.shape[-1]), [*(k // 2 for k in kernel.shape[:-1]), 0]

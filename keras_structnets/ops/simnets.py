@@ -17,6 +17,17 @@ def linear_similarity(x, templates, weights=None):
     """Linear similarity `y_l = sum_i u_il x_i z_il` (Deep SimNets, section 2).
 
     Shapes: x [..., n_in], templates z and weights u [n_in, n_out] -> [..., n_out].
+
+    Args:
+        x: the inputs.
+        templates: z.
+        weights: u; None for ones.
+
+    Example:
+        >>> x = np.array([[1.0, 2.0]], "float32")
+        >>> templates = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])  # a template per column
+        >>> keras.ops.convert_to_numpy(ksn.ops.linear_similarity(x, templates)).tolist()
+        [[1.0, 2.0, 3.0]]
     """
     u_z = templates if weights is None else templates * weights
     return ops.matmul(x, ops.cast(u_z, x.dtype))
@@ -41,6 +52,14 @@ def lp_similarity(x, templates, weights=None, p=2.0):
 
     Raises:
         ValueError: if p is a number and not above 0.
+
+    Example:
+        >>> x = np.array([[1.0, 2.0]])
+        >>> templates = np.array([[1.0, 0.0], [1.0, 0.0]])  # (1, 1) and (0, 0)
+        >>> keras.ops.convert_to_numpy(ksn.ops.lp_similarity(x, templates)).round(3).tolist()
+        [[-1.0, -5.0]]
+        >>> keras.ops.convert_to_numpy(ksn.ops.lp_similarity(x, templates, p=1.0)).tolist()
+        [[-1.0, -3.0]]
     """
     x, dtype = _float32(x)
     z = ops.cast(templates, "float32")
@@ -64,6 +83,21 @@ def mex(x, offsets=None, beta=1.0):
 
     Shapes: x [..., n_in], offsets b [n_in, n_out], beta a number or a scalar tensor ->
     [..., n_out]; without offsets x [..., n_in] -> [...].
+
+    Args:
+        x: the inputs.
+        offsets: b, or None.
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor, which is
+            differentiated.
+
+    Example:
+        >>> x = np.array([1.0, 3.0])
+        >>> [round(float(ksn.ops.mex(x, beta=beta)), 2) for beta in (-np.inf, 0.0, 1.0, np.inf)]
+        [1.0, 2.0, 2.43, 3.0]
+
+        >>> offsets = np.array([[0.0, 5.0], [0.0, 0.0]])  # two outputs
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex(x, offsets, beta=np.inf)).tolist()
+        [3.0, 6.0]
     """
     x, dtype = _float32(x)
     if offsets is None:
@@ -90,6 +124,13 @@ def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
 
     Raises:
         ValueError: for sizes below 1, an unknown padding, or a window larger than the image.
+
+    Example:
+        >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 4, 1)
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex_pool(x, 2, beta=np.inf)).ravel().tolist()
+        [3.0, 9.0]
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex_pool(x, 2, beta=0.0)).ravel().tolist()
+        [2.0, 7.0]
     """
     rank = len(x.shape) - 2
     checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
@@ -110,7 +151,19 @@ def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
 
 
 def global_mex_pool(x, beta=1.0):
-    """MEX over all positions: [b, *spatial, c] -> [b, c] (Deep SimNets, section 4.1)."""
+    """MEX over all positions: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.1).
+
+    Shapes: x [b, *spatial, c] -> [b, c].
+
+    Args:
+        x: the feature maps.
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+
+    Example:
+        >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 2, 2, 1)
+        >>> keras.ops.convert_to_numpy(ksn.ops.global_mex_pool(x, beta=0.0)).tolist()
+        [[4.5]]
+    """
     positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
     return mex(ops.swapaxes(positions, 1, 2), beta=beta)
 

@@ -60,8 +60,14 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         random_state: seed.
 
     Attributes:
-        priors_ [k], means_ [k, d], scales_ [k, d], shape_: the parameters. n_components_.
-        log_likelihoods_: per sample, at each step of the fit. converged_, n_iter_.
+        priors_: of the components, [k].
+        means_: [k, d].
+        scales_: [k, d].
+        shape_: the shape of all components.
+        n_components_: k, also where "auto" chose it.
+        log_likelihoods_: per sample, at each step of the fit.
+        converged_: whether the last step gained less than `tol`.
+        n_iter_: how many steps the fit took.
         empty_components_: indices of components that hold fewer than two samples.
         icl_path_: {k: ICL} for each k that "auto" tried.
 
@@ -71,9 +77,9 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
     Example:
         >>> rng = np.random.default_rng(0)
         >>> y = np.concatenate([rng.laplace(-5, size=(500, 2)), rng.laplace(5, size=(500, 2))])
-        >>> mixture = GeneralizedGaussianMixture(2, shape=1.0, random_state=0).fit(y)
-        >>> np.sort(mixture.means_[:, 0].round())
-        array([-5.,  5.])
+        >>> mixture = ksn.pretraining.GeneralizedGaussianMixture(2, shape=1.0, random_state=0)
+        >>> np.sort(mixture.fit(y).means_[:, 0].round()).tolist()
+        [-5.0, 5.0]
 
     Reference: Cohen, Sharir and Shashua, Deep SimNets (2016), section 5; Biernacki, Celeux and
     Govaert, Assessing a mixture model for clustering with the integrated completed likelihood

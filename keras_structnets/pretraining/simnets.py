@@ -32,6 +32,15 @@ class LayerReport:
         empty_components: components that hold fewer than two patches.
         mixture: the fitted `GeneralizedGaussianMixture` of the whitened patches, or None.
         whitening: the fitted `Whitening` of the patches.
+
+    Example:
+        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
+        >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
+        >>> report = ksn.pretraining.pretrain(model, images, templates="keep", verbose=0)
+        >>> layer = report.layers[0]
+        >>> layer.dimension, layer.n_patches, layer.p, layer.mixture
+        (4, 30000, 2.0, None)
     """
 
     name: str
@@ -47,7 +56,21 @@ class LayerReport:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `pretrain` found, layer by layer."""
+    """What `pretrain` found, layer by layer; `print` shows it as a table.
+
+    Attributes:
+        layers: a `LayerReport` for each similarity.
+
+    Example:
+        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
+        >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
+        >>> report = ksn.pretraining.pretrain(model, images, templates="keep", verbose=0)
+        >>> print(str(report).splitlines()[0])
+        layer            patches  dimension (effective)  p     log-likelihood      empty
+        >>> len(report.layers)
+        1
+    """
 
     layers: list
 
@@ -144,11 +167,14 @@ def pretrain(
             the patches of a layer do not vary at all.
 
     Example:
-
-    ```python
-    model = ksn.zoo.build("simnet_2layer")
-    print(ksn.pretraining.pretrain(model, images, seed=0))
-    ```
+        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
+        >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
+        >>> report = ksn.pretraining.pretrain(model, images, n_patches=500, verbose=0)
+        >>> maps = model.predict(images, verbose=0)  # log densities, up to the offsets
+        >>> likelihoods = report.layers[0].log_likelihoods
+        >>> maps.shape, likelihoods[-1] > likelihoods[0]
+        ((50, 6, 6, 4), True)
 
     Reference:
         Deep SimNets, section 5.
@@ -191,7 +217,18 @@ class Pair:
 
 
 def find_pairs(model):
-    """The convolution -> 1x1 similarity pairs of a model, in the order of computation."""
+    """The convolution -> 1x1 similarity pairs of a model, in the order of computation.
+
+    Raises:
+        ValueError: if there are none.
+
+    Example:
+        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
+        >>> pairs = ksn.pretraining.find_pairs(model)
+        >>> pairs[0].convolution is convolution, pairs[0].similarity is similarity
+        (True, True)
+    """
     made_by = {id(layer.output): layer for layer in model.layers}
     pairs = []
     for similarity in model.layers:

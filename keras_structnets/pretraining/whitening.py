@@ -33,19 +33,23 @@ class Whitening(TransformerMixin, BaseEstimator):
         n_components: how many directions to keep. An int; None for all that vary; "auto" for the
             effective dimension by Minka's Bayesian criterion (see `effective_dimension`).
         floor: smallest variance kept, relative to the largest.
-        max_iter, tol: when FastICA stops.
+        max_iter: most steps of FastICA.
+        tol: FastICA has converged when the filters turn by less than this.
         reservoir_size: how many samples `partial_fit` keeps for FastICA, drawn evenly from all it
             has seen. The covariance uses every sample.
         random_state: seed of FastICA and of the reservoir.
 
     Attributes:
-        mean_: [d]. components_: the filters `W`. eigenvalues_: all variances along principal
-            directions, strongest first. n_components_: directions kept. n_degenerate_: directions
-            that do not vary. n_samples_seen_.
+        mean_: of the samples, [d].
+        components_: the filters `W`, [n_components_, d], or [d, d] for "zca".
+        eigenvalues_: all variances along principal directions, strongest first, [d].
+        n_components_: how many directions are kept.
+        n_degenerate_: how many directions do not vary.
+        n_samples_seen_: how many samples the fit has seen.
 
     Example:
         >>> x = np.random.default_rng(0).laplace(size=(1000, 5)) @ np.diag([1, 2, 3, 4, 0])
-        >>> whitening = Whitening("pca").fit(x)
+        >>> whitening = ksn.pretraining.Whitening("pca").fit(x)
         >>> whitening.transform(x).shape, whitening.n_degenerate_
         ((1000, 4), 1)
 

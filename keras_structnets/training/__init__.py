@@ -1,16 +1,6 @@
 """From a recipe to a result: `Recipe`, `load`, `train`, and what a finished run can do.
 
 Needs the extra `train`: `pip install keras_structnets[train]`.
-
-Example:
-
-```python
-from keras_structnets import training
-
-recipe = training.Recipe("simnet_2layer", dataset="digits", epochs=20)
-results = training.train(recipe)  # writes runs/simnet_2layer_digits/
-training.evaluate("runs/simnet_2layer_digits")
-```
 """
 
 from keras_structnets.training.augment import random_crops, random_resized_crops

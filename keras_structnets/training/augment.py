@@ -74,8 +74,22 @@ class Batches(keras.utils.PyDataset):
 def random_crops(images, rng, pad=0, size=None, flip=False):
     """Each image padded with zeros by `pad` and cropped to `size` at a place of its own.
 
-    `size` None is that of the images; `flip=True` also mirrors half of them. Keras' `RandomCrop` takes
-    one place for the whole batch (keras issue 16399). Shapes: [n, h, w, c] -> [n, *size, c].
+    Keras' `RandomCrop` takes one place for the whole batch (keras issue 16399).
+
+    Shapes: [n, h, w, c] -> [n, *size, c].
+
+    Args:
+        images: NumPy array.
+        rng: a `numpy.random.Generator`.
+        pad: pixels added on each side.
+        size: (height, width) of the crops; None for that of the images.
+        flip: whether half of the images, at random, are mirrored too.
+
+    Example:
+        >>> images = np.arange(8.0).reshape(2, 1, 4, 1)  # two rows of pixels
+        >>> crops = ksn.training.random_crops(images, np.random.default_rng(1), size=(1, 3))
+        >>> crops[..., 0].tolist()
+        [[[0.0, 1.0, 2.0]], [[5.0, 6.0, 7.0]]]
     """
     n, height, width, _ = images.shape
     rows, columns = size or (height, width)
@@ -92,7 +106,23 @@ def random_resized_crops(images, rng, area):
     """A part of each image, at a place of its own, resized to the whole (bilinear, by Pillow).
 
     The part has the image's proportions, and a share of its area that is uniform in [`area`, 1].
+
     Shapes: [n, h, w, c] -> [n, h, w, c], of the same type.
+
+    Args:
+        images: NumPy array.
+        rng: a `numpy.random.Generator`.
+        area: smallest share of the area, above 0 and at most 1.
+
+    Raises:
+        ImportError: if the extra `train` is not installed.
+
+    Example:
+        >>> images = np.zeros((2, 32, 32, 3), "uint8")
+        >>> images[:, :, 16:] = 255  # dark on the left, bright on the right
+        >>> parts = ksn.training.random_resized_crops(images, np.random.default_rng(0), area=0.9)
+        >>> parts.shape, parts[:, :, 0].max().item(), parts[:, :, -1].min().item()
+        ((2, 32, 32, 3), 0, 255)
     """
     n, height, width, _ = images.shape
     share = np.sqrt(rng.uniform(area, 1, n))  # of each side

@@ -9,12 +9,31 @@ from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 
 def parameters(name, num_classes=10):
-    """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights."""
+    """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights.
+
+    Raises:
+        ValueError: for a name that is not in the zoo.
+        ImportError: for a baseline whose library is not installed.
+
+    Example:
+        >>> ksn.training.parameters("simnet_2layer", num_classes=100)
+        70338
+    """
     return of_skeleton(parameters_of, name, num_classes)
 
 
 def table(pattern=None):
-    """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary."""
+    """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary.
+
+    Raises:
+        ValueError: if no name matches.
+        ImportError: if the extra `train` is not installed.
+
+    Example:
+        >>> table = ksn.training.table("linear_mix_*")
+        >>> table.row_count, [column.header for column in table.columns][:3]
+        (3, ['name', 'paper', 'parameters'])
+    """
     names = zoo.list_models(pattern)
     if not names:
         raise ValueError(
@@ -36,7 +55,21 @@ def table(pattern=None):
 
 
 def card(name):
-    """What the zoo knows of `name`, as text: paper, sizes, and parameters by number of classes."""
+    """What the zoo knows of `name`, as text: paper, sizes, and parameters by number of classes.
+
+    Raises:
+        ValueError: for a name that is not in the zoo.
+
+    Example:
+        >>> print(ksn.training.card("simnet_mlp"))
+        simnet_mlp: similarity and MEX on whole images (Figure 1a)
+        paper: Deep SimNets
+        input: (32, 32, 3), raw pixels 0..255
+        sizes: units=100, p=2.0, scale=8.0, offset_stddev=4.0
+        parameters at 10 classes: 615,401
+        parameters at 100 classes: 624,401
+        operations for one image: 1,237,844 (618,482 multiplications, 619,362 additions)
+    """
     info = zoo.info(name)
     sizes = ", ".join(f"{key}={value!r}" for key, value in info.sizes.items())
     lines = [

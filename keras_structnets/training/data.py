@@ -13,9 +13,16 @@ class Images:
     """Training and held-out images.
 
     Attributes:
-        x_train, x_val: pixels 0..255, [n, height, width, channels].
-        y_train, y_val: the class of each image, [n], from 0.
+        x_train: pixels 0..255, [n, height, width, channels].
+        y_train: the class of each image, [n], from 0.
+        x_val: pixels of the held-out images.
+        y_val: their classes.
         class_names: a name for each class.
+
+    Example:
+        >>> x, y = np.zeros((6, 8, 8, 3), "uint8"), np.array([0, 1, 0, 1, 0, 1])
+        >>> print(ksn.training.Images(x[:4], y[:4], x[4:], y[4:], ["cat", "dog"]))
+        4 training and 2 held-out images of 2 classes, 8 x 8 x 3
     """
 
     x_train: np.ndarray
@@ -63,11 +70,13 @@ def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_c
         ImportError: if the extra `train` is not installed.
 
     Example:
-
-    ```python
-    data = load("digits")
-    data.x_train.shape  # (1438, 8, 8, 1)
-    ```
+        >>> ksn.training.load("digits").x_train.shape
+        (1438, 8, 8, 1)
+        >>> x, y = np.zeros((6, 8, 8, 3), "uint8"), np.array([0, 1, 0, 1, 0, 1])
+        >>> np.savez("mine.npz", x_train=x, y_train=y, class_names=["cat", "dog"])
+        >>> data = ksn.training.load("mine.npz", validation_fraction=0.3)
+        >>> print(data)
+        4 training and 2 held-out images of 2 classes, 8 x 8 x 3
     """
     images, labels, names, held = sources.read(source, image_size)
     if str(source) == "digits":

@@ -6,7 +6,15 @@ TRAIN = "Run: pip install 'keras_structnets[train]'"
 
 
 def extra(module, advice=TRAIN):
-    """`module`, imported; an ImportError that says what to install where it is missing."""
+    """`module`, imported.
+
+    Raises:
+        ImportError: if it is missing; `advice` says what to install.
+
+    Example:
+        >>> ksn.training.extra("sklearn.datasets").load_digits().images.shape
+        (1797, 8, 8)
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -71,12 +71,10 @@ class Recipe:
         ValueError: for a value that cannot be, naming the key.
 
     Example:
-
-    ```python
-    recipe = Recipe("simnet_2layer", epochs=30, schedule="cosine")
-    recipe.write("recipe.toml")
-    assert Recipe.read("recipe.toml") == recipe
-    ```
+        >>> recipe = ksn.training.Recipe("simnet_2layer", epochs=30, schedule="cosine")
+        >>> recipe.write("recipe.toml")
+        >>> ksn.training.Recipe.read("recipe.toml") == recipe
+        True
     """
 
     model: str

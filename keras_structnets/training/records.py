@@ -35,6 +35,13 @@ def record(runs, out=None, *, overwrite=False):
 
     Raises:
         ValueError: if a folder holds no finished run, or the runs differ in more than seed and backend.
+
+    Example:
+        >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
+        >>> results = ksn.training.train(recipe, "runs/first", verbose=0)
+        >>> recorded = ksn.training.record(["runs/first"], "zoo/convnet_1layer_digits")
+        >>> recorded["runs"] == results["runs"], recorded["weights"]["file"]
+        (True, 'convnet_1layer_digits.weights.h5')
     """
     runs = [pathlib.Path(path) for path in runs]
     recipes, found = zip(*map(_read, runs), strict=True)

@@ -49,10 +49,10 @@ def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
         RuntimeError: if the saved model does not predict what the trained one does.
 
     Example:
-
-    ```python
-    results = train(Recipe("simnet_2layer", epochs=30), "runs/mine")
-    ```
+        >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
+        >>> results = ksn.training.train(recipe, "runs/mine", verbose=0)
+        >>> results["images"], results["parameters"]
+        ({'training': 1438, 'held_out': 359}, 3310)
     """
     out = pathlib.Path(out or default_folder(recipe))
     refuse_earlier_run(out, overwrite)
@@ -67,13 +67,21 @@ def resume(out, *, tensorboard=False, verbose=1):
 
     Args:
         out: the run's folder.
-        tensorboard, verbose: see `train`.
+        tensorboard: see `train`.
+        verbose: see `train`.
 
     Returns:
         What is in `results.json`, as a dict.
 
     Raises:
         ValueError: if the folder holds no run, or one of another backend.
+
+    Example:
+        >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
+        >>> results = ksn.training.train(recipe, "runs/mine", verbose=0)
+        >>> ksn.training.resume("runs/mine") == results
+        runs/mine: this run has ended; nothing is left to do
+        True
     """
     out = pathlib.Path(out)
     if (out / "results.json").is_file():
@@ -155,6 +163,13 @@ def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
     Raises:
         ValueError: if the folder holds an earlier run, or the model has nothing to pre-train.
         ImportError: if the extra `train` is not installed.
+
+    Example:
+        >>> recipe = ksn.training.Recipe("simnet_1layer_l2", sizes={"templates": 4})
+        >>> report = ksn.training.pretrain(recipe, "runs/started", verbose=0)
+        >>> report.layers[0].dimension  # of the whitened patches: 5x5 pixels
+        25
+        >>> model = keras.saving.load_model("runs/started/started.keras")
     """
     folder = default_folder(recipe)
     out = pathlib.Path(out or folder.with_name(f"{folder.name}_pretrained"))

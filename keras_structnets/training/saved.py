@@ -28,6 +28,12 @@ def evaluate(model, dataset=None):
 
     Raises:
         ValueError: for what is not a model, images of other classes, or no data set.
+
+    Example:
+        >>> ksn.zoo.build("convnet_1layer", input_shape=(8, 8, 1)).save("untrained.keras")
+        >>> found = ksn.training.evaluate("untrained.keras", "digits")
+        >>> found["images"], found["accuracy"] < 0.5
+        (359, True)
     """
     path, recipe = _file(model), _recipe(model)
     network = load_model(model)
@@ -73,6 +79,13 @@ def predict(model, images):
     Raises:
         ValueError: for what is not a model, or if none of the files is an image.
         FileNotFoundError: for a path that does not exist.
+
+    Example:
+        >>> sea = np.full((32, 32, 3), [40, 110, 180], "uint8")
+        >>> keras.utils.save_img("sea.png", sea, scale=False)
+        >>> [(path, name, output)] = ksn.training.predict("caffe_convnet_cifar10_jpeg", ["sea.png"])
+        >>> path, name, round(output, 1)
+        ('sea.png', 'airplane', 0.4)
     """
     network = load_model(model)
     height, width, channels = _image_shape(_file(model), network)

@@ -15,8 +15,16 @@ class Flops:
     """Floating-point operations for one input.
 
     Attributes:
-        multiplies, adds: their numbers.
+        multiplies: how many multiplications.
+        adds: how many additions.
         by_layer: {name of a layer: (multiplies, adds)}, without those that need none.
+
+    Example:
+        >>> flops = ksn.zoo.Flops(600, 500, {"conv2d": (600, 500)})
+        >>> flops.total
+        1100
+        >>> print(flops)
+        1,100 (600 multiplications, 500 additions)
     """
 
     multiplies: int
@@ -53,11 +61,9 @@ def flops(model):
         ValueError: for a layer that there is no rule for, or sizes that are not known.
 
     Example:
-
-    ```python
-    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 5)])
-    ksn.zoo.flops(model).total  # 28 * 28 * 8 * (75 + 75)
-    ```
+        >>> model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 5)])
+        >>> ksn.zoo.flops(model).total, 28 * 28 * 8 * (75 + 75)
+        (940800, 940800)
     """
     by_layer = {}
     _collect(model, by_layer)

@@ -23,6 +23,12 @@ class Record:
         sizes: the architecture's arguments that differ from the defaults.
         runs: for each seed and backend the accuracy, epochs, seconds, versions, machine and commit.
         weights: path of the weights file, those of the first run.
+        sha256: checksum of that file.
+
+    Example:
+        >>> record = ksn.zoo.info("simnet_2layer").records["cifar10_jpeg"]
+        >>> record.name, record.input_shape, record.class_names[:3]
+        ('simnet_2layer_cifar10_jpeg', (32, 32, 3), ['airplane', 'automobile', 'bird'])
     """
 
     name: str

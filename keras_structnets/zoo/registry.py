@@ -35,6 +35,11 @@ class ModelInfo:
         input_shape: the default, (height, width, channels).
         sizes: the architecture's own arguments and their defaults.
         printed_accuracy: accuracy in percent as the paper prints it, by data set.
+
+    Example:
+        >>> info = ksn.zoo.info("simnet_2layer")
+        >>> info.paper, info.parameters, info.printed[10]
+        ('Deep SimNets', 64578, '64.6K')
     """
 
     name: str
@@ -104,12 +109,11 @@ def register(
         ValueError: if the name is taken.
 
     Example:
-
-    ```python
-    @ksn.zoo.register("tiny", paper="mine", summary="one convolution", filters=8)
-    def tiny(x, *, filters):
-        return keras.layers.Conv2D(filters, 3)(x)
-    ```
+        >>> @ksn.zoo.register("tiny", paper="mine", summary="one convolution", filters=8)
+        ... def tiny(x, *, filters):
+        ...     return keras.layers.Conv2D(filters, 3)(x)
+        >>> ksn.zoo.build("tiny", num_classes=5, filters=16).output_shape
+        (None, 5)
     """
     if name in _ENTRIES:
         raise ValueError(f"register: the `name` {name!r} is taken. Choose another.")
@@ -131,12 +135,25 @@ def register(
 
 
 def list_models(pattern=None):
-    """Sorted names of the zoo, those that match `pattern` (wildcards as in a shell: 'simnet_*')."""
+    """Sorted names of the zoo, those that match `pattern` (wildcards as in a shell); None for all.
+
+    Example:
+        >>> ksn.zoo.list_models("linear_mix_*")
+        ['linear_mix_a', 'linear_mix_b', 'linear_mix_c']
+    """
     return sorted(fnmatch.filter(_ENTRIES, pattern or "*"))
 
 
 def info(name):
-    """The `ModelInfo` of `name`."""
+    """The `ModelInfo` of `name`.
+
+    Raises:
+        ValueError: for a name that is not in the zoo.
+
+    Example:
+        >>> ksn.zoo.info("linear_mix_a").sizes["widths"]
+        (32, 64, 128)
+    """
     return _entry("info", name).info
 
 
@@ -192,6 +209,14 @@ def build(
     Raises:
         ValueError: for a wrong name, shape, size or number of classes, or weights of another model.
         ImportError: for a baseline whose library is not installed.
+
+    Example:
+        >>> model = ksn.zoo.build("simnet_3layer_compact", num_classes=100)
+        >>> model.input_shape, model.output_shape
+        ((None, 32, 32, 3), (None, 100))
+        >>> trained = ksn.zoo.build("simnet_3layer_compact", weights="cifar10_jpeg")
+        >>> trained.output_shape
+        (None, 10)
     """
     entry = _entry("build", name)
     checks.channels_last(f"build({name!r})")
