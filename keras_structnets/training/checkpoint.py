@@ -40,10 +40,12 @@ class Checkpoint(keras.callbacks.Callback):
         self._since = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Draw the epoch's seed and shuffle its batches."""
         keras.utils.set_random_seed(epoch_seed(self.seed, epoch))
         self.batches.start(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
+        """Keep the epoch, if its loss is finite."""
         if np.isfinite(logs["loss"]):
             self.history.append({name: float(value) for name, value in logs.items()})
             self.save()

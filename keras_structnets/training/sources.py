@@ -37,6 +37,7 @@ class Member:
 
     @property
     def name(self):
+        """The last part of its path."""
         return self.path.name
 
     def __str__(self):

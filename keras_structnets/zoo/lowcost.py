@@ -49,28 +49,34 @@ ACCURACY = {  # Table 2, for the widths A, B and C
 
 
 def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+    """`n_steps` of `blocks.resnet_step` at each width, with what opens and connects them."""
     return _network(x, partial(blocks.resnet_step, kernel_size=kernel_size), widths, n_steps)
 
 
 def mobilenet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+    """`n_steps` of `blocks.mobilenet_step` at each width, with what opens and connects them."""
     return _network(x, partial(blocks.mobilenet_step, kernel_size=kernel_size), widths, n_steps)
 
 
 def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+    """`n_steps` of `blocks.linear_mix_step` at each width, with what opens and connects them."""
     return _network(x, partial(blocks.linear_mix_step, kernel_size=kernel_size), widths, n_steps)
 
 
 def explicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+    """`n_steps` of `blocks.explicit_rd_step` at each width, with what opens and connects them."""
     step = partial(blocks.explicit_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 
 
 def implicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+    """`n_steps` of `blocks.implicit_rd_step` at each width, with what opens and connects them."""
     step = partial(blocks.implicit_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 
 
 def circulant_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+    """`n_steps` of `blocks.circulant_rd_step` at each width, with what opens and connects them."""
     step = partial(blocks.circulant_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps)
 

@@ -41,6 +41,7 @@ def _mex_head(x, num_classes, *, offset_stddev=4.0):
     head=_mex_head,
 )
 def simnet_mlp(x, *, units=100, p=2.0, scale=8.0):
+    """The similarity of all pixels to `units` templates: [b, h, w, c] -> [b, units]."""
     x = layers.Flatten(name="flatten")(x)
     return Similarity(
         units,
@@ -65,6 +66,7 @@ def simnet_mlp(x, *, units=100, p=2.0, scale=8.0):
     head=mex_classifier,
 )
 def simnet_1layer(x, *, templates=50, p=2.0, normalize=True, scale=4.0, selected=4):
+    """Whitened similarity of 5x5 patches: [b, h, w, c] -> [b, h - 4, w - 4, templates]."""
     patch = 25 * x.shape[-1]  # not reduced by the whitening
     options = {"normalize": normalize, "scale": scale, "selected": selected}
     return whitened_similarity(x, patch, 5, templates=templates, padding="valid", p=p, **options)
@@ -82,6 +84,7 @@ def _flat_head(x, num_classes):
     head=_flat_head,
 )
 def convnet_1layer(x, *, filters=50):
+    """A 5x5 convolution, and the maximum of each quadrant: [b, h, w, c] -> [b, 2, 2, filters]."""
     x = layers.Conv2D(filters, 5, activation="relu", name="convolution")(x)
     quadrant = [-(-n // 2) for n in x.shape[1:3]]
     return layers.MaxPooling2D(quadrant, padding="same", name="quadrants")(x)
@@ -98,6 +101,7 @@ def convnet_1layer(x, *, filters=50):
 def simnet_2layer(
     x, *, channels=(32, 64), padding=None, normalize=True, scale=4.0, selected=4, noise=0.0
 ):
+    """Whitened similarity, 3x3 maxima, whitened similarity: [b, 32, 32, c] -> [b, 9, 9, 64]."""
     padding = _padding(x, padding)
     options = {"padding": padding, "normalize": normalize, "scale": scale}
     options |= {"selected": selected, "noise": noise}
@@ -122,6 +126,7 @@ def _caffe_head(x, num_classes):
     head=_caffe_head,
 )
 def caffe_convnet(x, *, filters=(32, 32, 64)):
+    """Three 5x5 convolutions, each pooled by 3x3 with stride 2: 32x32 pixels -> 4x4."""
     for i, (width, beta) in enumerate(zip(filters, (MAXIMUM, MEAN, MEAN), strict=True), 1):
         x = layers.Conv2D(width, 5, padding="same", activation="relu", name=f"convolution_{i}")(x)
         x = _pooling(beta, name=f"pooling_{i}")(x)
@@ -147,6 +152,7 @@ def caffe_convnet(x, *, filters=(32, 32, 64)):
 def simnet_3layer(
     x, *, channels=(192, 192, 192), padding=None, normalize=True, scale=4.0, selected=4, noise=0.0
 ):
+    """Three whitened similarities, the first pooled by maxima, the second by means."""
     padding = _padding(x, padding)
     options = {"padding": padding, "normalize": normalize, "scale": scale}
     options |= {"selected": selected, "noise": noise}

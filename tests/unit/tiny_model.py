@@ -38,8 +38,10 @@ def own_registry():
 
 @contextlib.contextmanager
 def tiny_zoo():
-    """The zoo with `tiny`, one convolution; `forgetful`, which saves badly; and `bookish`, which
-    needs a library that is not there."""
+    """The zoo with three small names.
+
+    `tiny` is one convolution, `forgetful` saves badly, `bookish` needs a library that is not there.
+    """
     with own_registry():
         register = {"paper": "none", "input_shape": (8, 8, 1), "head": head}
 
