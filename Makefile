@@ -55,6 +55,7 @@ lint: $(TEST_READY)
 	$(TEST_ENV)/bin/ruff check .
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/lint-imports
+	$(TEST_ENV)/bin/mypy keras_structnets
 
 # One process per backend, two at once; each shows its output when it ends. What needs no backend
 # runs once, beside the last. XLA compiles in a hurry here, for tests compile much and compute little;

@@ -3,9 +3,17 @@
 import keras
 
 from keras_structnets import checks, layers
+from keras_structnets.types import Sizes, Tensor
 
 
-def gconv_skip_block(x, skips, channels=1, structure=(9, 9), kernel_size=3, strides=2):
+def gconv_skip_block(
+    x: Tensor,
+    skips: int,
+    channels: int = 1,
+    structure: Sizes = (9, 9),
+    kernel_size: Sizes = 3,
+    strides: Sizes = 2,
+) -> Tensor:
     """A chain of `skips + 1` generalized convolutions with a skip over every two of them.
 
     Skip `i` joins the input of convolution `i` to the output of convolution `i + 1`, after batch
@@ -44,7 +52,9 @@ def gconv_skip_block(x, skips, channels=1, structure=(9, 9), kernel_size=3, stri
     return x
 
 
-def gconv_prelu(x, channels, structure, kernel_size, strides=1):
+def gconv_prelu(
+    x: Tensor, channels: int, structure: Sizes, kernel_size: Sizes, strides: Sizes = 1
+) -> Tensor:
     """Generalized convolution, batch normalization, PReLU.
 
     Shapes: [b, h, w, m, *S] -> [b, h', w', channels, *structure].
@@ -64,7 +74,9 @@ def gconv_prelu(x, channels, structure, kernel_size, strides=1):
     return structured_prelu(gconv_norm(x, channels, structure, kernel_size, strides))
 
 
-def gconv_norm(x, channels, structure, kernel_size, strides=1):
+def gconv_norm(
+    x: Tensor, channels: int, structure: Sizes, kernel_size: Sizes, strides: Sizes = 1
+) -> Tensor:
     """Generalized convolution without bias and batch normalization: `gconv_prelu` without PReLU.
 
     The normalization has one mean, variance, scale and offset for each structure element. Its
@@ -85,7 +97,7 @@ def gconv_norm(x, channels, structure, kernel_size, strides=1):
     return layers.Structure(structure)(x)
 
 
-def structured_prelu(x):
+def structured_prelu(x: Tensor) -> Tensor:
     """PReLU with a slope for each structure element, 0.25 at first as in He et al. (2015).
 
     Shapes: [b, h, w, m, *S] -> the same; slopes [m, *S].

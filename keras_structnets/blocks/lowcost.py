@@ -7,19 +7,20 @@ need, and no convolution has a bias. The moving averages of `N` follow at the ra
 from keras import layers as keras_layers
 
 from keras_structnets import layers
+from keras_structnets.types import Sizes, Tensor
 
 
-def normalize(x):
+def normalize(x: Tensor) -> Tensor:
     """`N x`."""
     return keras_layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
 
 
-def reaction(y):
+def reaction(y: Tensor) -> Tensor:
     """`relu(N(M y))`, `M` a 1x1 convolution: the second term of eq. 8."""
     return keras_layers.ReLU()(normalize(_conv(y, 1)))
 
 
-def resnet_step(y, kernel_size=3):
+def resnet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
     """`y + K_2^T relu(N(K_1 y))`, eq. 1 and 3, `K_1` and `K_2` fully coupled.
 
     The adjoint of a convolution is one with the mirrored kernel: `K_2^T` is a convolution too.
@@ -36,7 +37,7 @@ def resnet_step(y, kernel_size=3):
     return y + _conv(x, kernel_size)
 
 
-def mobilenet_step(y, kernel_size=3):
+def mobilenet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
     """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
@@ -51,7 +52,7 @@ def mobilenet_step(y, kernel_size=3):
     return reaction(keras_layers.ReLU()(normalize(x)))
 
 
-def linear_mix_step(y, kernel_size=3):
+def linear_mix_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
     """`resnet_step` with the operators `K + M` of eq. 7.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
@@ -66,7 +67,7 @@ def linear_mix_step(y, kernel_size=3):
     return y + layers.LinearMixConv2D(kernel_size)(x)
 
 
-def explicit_rd_step(y, kernel_size=3, step_size=0.5):
+def explicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
@@ -81,7 +82,7 @@ def explicit_rd_step(y, kernel_size=3, step_size=0.5):
     return diffused + step_size * reaction(y)
 
 
-def implicit_rd_step(y, kernel_size=3, step_size=0.5):
+def implicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
     """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
@@ -95,7 +96,7 @@ def implicit_rd_step(y, kernel_size=3, step_size=0.5):
     return layers.ImplicitDiffusion2D(kernel_size, step_size)(y + step_size * reaction(y))
 
 
-def circulant_rd_step(y, kernel_size=3, step_size=0.5):
+def circulant_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9 with the block circulant `K` of eq. 12.
 
     Our addition is to keep `h K^T K` at most 1: without, networks at Adam's rate of 0.01 diverge.
@@ -113,7 +114,7 @@ def circulant_rd_step(y, kernel_size=3, step_size=0.5):
     return diffused + step_size * reaction(y)
 
 
-def connecting_layer(x, kernel_size=3):
+def connecting_layer(x: Tensor, kernel_size: Sizes = 3) -> Tensor:
     """`N([x; K x])`, `K` depthwise, then 2x2 average pooling.
 
     Shapes: [b, h, w, c] -> [b, ceil(h/2), ceil(w/2), 2c].
@@ -126,7 +127,7 @@ def connecting_layer(x, kernel_size=3):
     return keras_layers.AveragePooling2D(2, padding="same")(normalize(x))
 
 
-def opening_layer(x, filters):
+def opening_layer(x: Tensor, filters: int) -> Tensor:
     """`relu(N(K x))`, `K` a 5x5 convolution.
 
     Shapes: [b, h, w, c] -> [b, h, w, filters].

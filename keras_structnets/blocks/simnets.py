@@ -1,26 +1,29 @@
 """Parts of SimNets: whitened similarity and the classifier."""
 
+from collections.abc import Sequence
+
 from keras import initializers, layers
 
 from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D, SparseWeights
+from keras_structnets.types import Sizes, Tensor
 
 
 def whitened_similarity(
-    x,
-    filters,
-    kernel_size,
+    x: Tensor,
+    filters: int,
+    kernel_size: Sizes,
     *,
-    templates=None,
-    strides=1,
-    padding="same",
-    p=2.0,
-    trainable_p=False,
-    normalize=True,
-    scale=4.0,
-    selected=4,
-    noise=0.0,
-    name="similarity",
-):
+    templates: int | None = None,
+    strides: Sizes = 1,
+    padding: str = "same",
+    p: float = 2.0,
+    trainable_p: bool = False,
+    normalize: bool = True,
+    scale: float | None = 4.0,
+    selected: int = 4,
+    noise: float = 0.0,
+    name: str = "similarity",
+) -> Tensor:
     """Convolution, then 1x1 similarity: `-sum_t u_lt |(w_t * x)_t - z_lt|^p` (Deep SimNets, 4.2).
 
     The convolution whitens the patches. `normalize` puts a batch normalization without parameters of
@@ -67,7 +70,14 @@ def whitened_similarity(
     )(x)
 
 
-def mex_classifier(features, num_classes, *, beta=0.3, offset_stddev=8.0, pool_beta=0.1):
+def mex_classifier(
+    features: Tensor,
+    num_classes: int,
+    *,
+    beta: float = 0.3,
+    offset_stddev: float = 8.0,
+    pool_beta: float = 0.1,
+) -> Tensor:
     """Classification MEX at each position, then global MEX pooling (Deep SimNets, 4.1 and 4.3).
 
     `MEX_beta2 over positions of MEX_beta1 over channels of (x_l + b_rl)`; both betas are learned.
@@ -88,7 +98,7 @@ def mex_classifier(features, num_classes, *, beta=0.3, offset_stddev=8.0, pool_b
     return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores(features))
 
 
-def normalization(name=None):
+def normalization(name: str | None = None) -> layers.BatchNormalization:
     """A batch normalization without parameters of its own, which a convolution before it can absorb.
 
     Example:
@@ -100,7 +110,7 @@ def normalization(name=None):
     return layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=name)
 
 
-def mlp_conv(x, widths, kernel_size, name):
+def mlp_conv(x: Tensor, widths: Sequence[int], kernel_size: Sizes, name: str) -> Tensor:
     """Convolution and 1x1 convolutions, each with ReLU (Network in Network, section 3.2).
 
     Shapes: [b, h, w, c] -> [b, h, w, widths[-1]].

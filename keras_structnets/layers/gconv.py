@@ -1,12 +1,14 @@
 """Layers of GConvNets: neurons that are tensors, and the packing of channels into them."""
 
 import math
+from typing import Any
 
 import keras
 from keras import activations, constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
 from keras_structnets.ops.patches import window_output_size
+from keras_structnets.types import Identifier, Shape, Sizes, Tensor
 
 PACKAGE = "keras_structnets"
 
@@ -62,27 +64,27 @@ class _GConv(keras.layers.Layer):
     section 3.1.
     """
 
-    rank = None
+    rank: int
 
     def __init__(
         self,
-        channels,
-        structure,
-        kernel_size,
-        contract=None,
-        strides=1,
-        padding="valid",
-        dilation_rate=1,
-        use_bias=True,
-        activation=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        channels: int,
+        structure: Sizes,
+        kernel_size: Sizes,
+        contract: int | None = None,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        dilation_rate: Sizes = 1,
+        use_bias: bool = True,
+        activation: Identifier = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.channels = checks.integer(owner, "channels", channels)
@@ -102,7 +104,7 @@ class _GConv(keras.layers.Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         checks.channels_last(type(self).__name__)
         _, n_in, _, contracted = self._parts(input_shape)
         self.kernel = self.add_weight(
@@ -122,7 +124,7 @@ class _GConv(keras.layers.Layer):
                 constraint=self.bias_constraint,
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         y = ops.generalized_conv(
             inputs,
             self.kernel,
@@ -135,13 +137,13 @@ class _GConv(keras.layers.Layer):
         )
         return self.activation(y)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         spatial, _, kept, _ = self._parts(input_shape)
         windows = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         sizes = (window_output_size(n, k, s, self.padding, d) for n, k, s, d in windows)
         return (input_shape[0], *sizes, self.channels, *kept, *self.structure)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "channels": self.channels,
             "structure": self.structure,
@@ -220,11 +222,11 @@ class Structure(keras.layers.Layer):
     section 3.2.
     """
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape: Sizes, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shape = checks.structure("Structure", "shape", shape)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         checks.channels_last("Structure")
         checks.static_size("Structure", "the channels", input_shape[-1:])
         size = math.prod(self.shape)
@@ -235,15 +237,15 @@ class Structure(keras.layers.Layer):
                 f"Use a shape whose product divides {input_shape[-1]}."
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         leading = keras.ops.shape(inputs)[1:-1]
         n_channels = inputs.shape[-1] // math.prod(self.shape)
         return keras.ops.reshape(inputs, (-1, *leading, n_channels, *self.shape))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] // math.prod(self.shape), *self.shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"shape": self.shape}
 
 
@@ -270,24 +272,24 @@ class Destructure(keras.layers.Layer):
     section 3.2.
     """
 
-    def __init__(self, rank=2, **kwargs):
+    def __init__(self, rank: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rank = checks.integer("Destructure", "rank", rank, minimum=0)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         checks.channels_last("Destructure")
         checks.structured_axes("Destructure", input_shape, self.rank)
         checks.static_size(
             "Destructure", "the channels and the structure", input_shape[self.rank + 1 :]
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         spatial = keras.ops.shape(inputs)[1 : self.rank + 1]
         return keras.ops.reshape(inputs, (-1, *spatial, math.prod(inputs.shape[self.rank + 1 :])))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n_channels = math.prod(input_shape[self.rank + 1 :])
         return (*input_shape[: self.rank + 1], n_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"rank": self.rank}

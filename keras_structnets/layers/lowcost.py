@@ -1,11 +1,14 @@
 """Layers of the low-cost parameterizations: sparse convolutions, and steps of diffusion."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
+from keras_structnets.types import Identifier, Shape, Sizes, Tensor
 
 _register = keras.saving.register_keras_serializable(package="keras_structnets")
 
@@ -33,34 +36,34 @@ class StableCirculant(keras.constraints.Constraint):
         >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5, kernel_constraint=stable)
     """
 
-    def __init__(self, step_size, spatial_shape):
+    def __init__(self, step_size: float, spatial_shape: Sequence[int]) -> None:
         self.step_size = checks.positive("StableCirculant", "step_size", step_size)
         self.spatial_shape = checks.integers(
             "StableCirculant", "spatial_shape", spatial_shape, len(spatial_shape)
         )
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: Tensor) -> Tensor:
         re, im = ops.circulant_spectrum(kernel, self.spatial_shape)
         excess = self.step_size * keras.ops.max(re * re + im * im)
         return kernel / keras.ops.cast(keras.ops.sqrt(keras.ops.maximum(excess, 1)), kernel.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"step_size": self.step_size, "spatial_shape": self.spatial_shape}
 
 
 class _Lowcost(keras.layers.Layer):
     """An operator from [b, *spatial, c] to the same shape, with one stencil per channel."""
 
-    rank = None
+    rank: int
 
-    def __init__(self, kernel_size, padding, **kwargs):
+    def __init__(self, kernel_size: Sizes, padding: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
         checks.channels_last(owner)
         self.kernel_size = checks.integers(owner, "kernel_size", kernel_size, self.rank)
         self.padding = checks.one_of(owner, "padding", padding, ("same", "periodic"))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         owner = type(self).__name__
         axes = f"[batch, {self.rank} spatial, channels]"
         checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
@@ -69,10 +72,10 @@ class _Lowcost(keras.layers.Layer):
             checks.static_size(owner, "the sizes of a periodic image", input_shape[1:-1])
         self._add_weights(input_shape[-1])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"kernel_size": self.kernel_size}
 
 
@@ -108,13 +111,13 @@ class _StencilConv(_Lowcost):
 
     def __init__(
         self,
-        kernel_size=3,
-        padding="same",
-        kernel_initializer="he_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: Sizes = 3,
+        padding: str = "same",
+        kernel_initializer: Identifier = "he_uniform",
+        kernel_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(kernel_size, padding, **kwargs)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
@@ -129,10 +132,10 @@ class _StencilConv(_Lowcost):
             constraint=self.kernel_constraint,
         )
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.depthwise_conv(x, self.kernel, self.padding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "padding": self.padding,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
@@ -176,16 +179,16 @@ class _LinearMix(_Lowcost):
 
     def __init__(
         self,
-        kernel_size=3,
-        padding="same",
-        depthwise_initializer="he_uniform",
-        pointwise_initializer="he_uniform",
-        depthwise_regularizer=None,
-        pointwise_regularizer=None,
-        depthwise_constraint=None,
-        pointwise_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: Sizes = 3,
+        padding: str = "same",
+        depthwise_initializer: Identifier = "he_uniform",
+        pointwise_initializer: Identifier = "he_uniform",
+        depthwise_regularizer: Identifier = None,
+        pointwise_regularizer: Identifier = None,
+        depthwise_constraint: Identifier = None,
+        pointwise_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(kernel_size, padding, **kwargs)
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
@@ -210,10 +213,10 @@ class _LinearMix(_Lowcost):
             constraint=self.pointwise_constraint,
         )
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.linear_mix_conv(x, self.depthwise_kernel, self.pointwise_kernel, self.padding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "padding": self.padding,
             "depthwise_initializer": initializers.serialize(self.depthwise_initializer),
@@ -262,14 +265,14 @@ class _ExplicitDiffusion(_StencilConv):
 
     def __init__(
         self,
-        kernel_size=3,
-        step_size=0.5,
-        padding="same",
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: Sizes = 3,
+        step_size: float = 0.5,
+        padding: str = "same",
+        kernel_initializer: Identifier = None,
+        kernel_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             padding,
@@ -287,10 +290,10 @@ class _ExplicitDiffusion(_StencilConv):
     def _entries(self, channels):
         return math.prod(self.kernel_size)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.explicit_diffusion(x, self.kernel, self.step_size, self.padding)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"step_size": self.step_size}
 
 
@@ -299,13 +302,13 @@ class _PeriodicDiffusion(_ExplicitDiffusion):
 
     def __init__(
         self,
-        kernel_size=3,
-        step_size=0.5,
-        kernel_initializer=None,
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: Sizes = 3,
+        step_size: float = 0.5,
+        kernel_initializer: Identifier = None,
+        kernel_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             step_size,
@@ -316,7 +319,7 @@ class _PeriodicDiffusion(_ExplicitDiffusion):
             **kwargs,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["padding"]
         return config
@@ -352,7 +355,7 @@ class _ImplicitDiffusion(_PeriodicDiffusion):
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.2.
     """
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.implicit_diffusion(x, self.kernel, self.step_size)
 
 
@@ -391,7 +394,7 @@ class _CirculantDiffusion(_PeriodicDiffusion):
     def _entries(self, channels):
         return math.prod(self.kernel_size) * channels
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.circulant_diffusion(x, self.kernel, self.step_size)
 
 

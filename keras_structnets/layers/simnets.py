@@ -1,12 +1,15 @@
 """Layers of Deep SimNets: similarity, MEX and MEX pooling."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
 from keras_structnets.ops.patches import patches, window_output_size
+from keras_structnets.types import Identifier, Shape, Sizes, Tensor
 
 _register = keras.saving.register_keras_serializable(package="keras_structnets")
 
@@ -15,13 +18,13 @@ _register = keras.saving.register_keras_serializable(package="keras_structnets")
 class AtLeast(keras.constraints.Constraint):
     """Keeps the entries of a weight at `minimum` or above."""
 
-    def __init__(self, minimum):
+    def __init__(self, minimum: float) -> None:
         self.minimum = minimum
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         return keras.ops.maximum(w, self.minimum)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"minimum": self.minimum}
 
 
@@ -50,12 +53,12 @@ class SparseWeights(initializers.Initializer):
         >>> layer = ksn.layers.Similarity(3, weights_initializer=ksn.layers.SparseWeights(4.0, 2))
     """
 
-    def __init__(self, total=4.0, selected=4, seed=None):
+    def __init__(self, total: float = 4.0, selected: int = 4, seed: int | None = None) -> None:
         self.total = checks.positive("SparseWeights", "total", total)
         self.selected = checks.integer("SparseWeights", "selected", selected)
         self._dice = initializers.RandomUniform(0.0, 1.0, seed=seed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
         n_in = math.prod(shape[:-1])
         selected = min(self.selected, n_in)
         dice = self._dice((n_in, shape[-1]))
@@ -63,7 +66,7 @@ class SparseWeights(initializers.Initializer):
         weights = keras.ops.where(place < selected, self.total / selected, 0.0)
         return keras.ops.cast(keras.ops.reshape(weights, shape), dtype or "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"total": self.total, "selected": self.selected, "seed": self._dice.seed}
 
 
@@ -74,17 +77,17 @@ class _SimilarityBase(keras.layers.Layer):
 
     def __init__(
         self,
-        n_out,
-        kernel_size,
-        strides,
-        padding,
-        use_weights,
-        templates_initializer,
-        weights_initializer,
-        templates_regularizer,
-        weights_regularizer,
-        **kwargs,
-    ):
+        n_out: int,
+        kernel_size: Sizes,
+        strides: Sizes,
+        padding: str,
+        use_weights: bool,
+        templates_initializer: Identifier,
+        weights_initializer: Identifier,
+        templates_regularizer: Identifier,
+        weights_regularizer: Identifier,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.n_out = checks.integer(owner, "filters" if self.rank else "units", n_out)
@@ -99,7 +102,7 @@ class _SimilarityBase(keras.layers.Layer):
         self.templates_regularizer = regularizers.get(templates_regularizer)
         self.weights_regularizer = regularizers.get(weights_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         owner = type(self).__name__
         if self.rank:
             axes = f"[batch, {self.rank} spatial, channels]"
@@ -134,14 +137,14 @@ class _SimilarityBase(keras.layers.Layer):
         u = self.similarity_weights
         return x, z, None if u is None else keras.ops.reshape(u, shape)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = zip(input_shape[1:-1], self.kernel_size, self.strides, strict=True)
         spatial = (
             [window_output_size(n, k, s, self.padding) for n, k, s in sizes] if self.rank else ()
         )
         return (*(input_shape[:1] if self.rank else input_shape[:-1]), *spatial, self.n_out)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"filters" if self.rank else "units": self.n_out}
         if self.rank:
             config |= {
@@ -162,12 +165,12 @@ class _SimilarityBase(keras.layers.Layer):
 class _LpSimilarity(_SimilarityBase):
     """`y_l = -sum_i u_il |x_i - z_il|^p`."""
 
-    def __init__(self, n_out, p, trainable_p, **kwargs):
+    def __init__(self, n_out: int, p: float, trainable_p: bool, **kwargs: Any) -> None:
         super().__init__(n_out, **kwargs)
         self.initial_p = checks.positive(type(self).__name__, "p", p)
         self.trainable_p = trainable_p
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.p = self.initial_p
         if self.trainable_p:
@@ -180,18 +183,18 @@ class _LpSimilarity(_SimilarityBase):
                 autocast=False,
             )
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         x, z, u = self._compared(x)
         return ops.lp_similarity(x, z, u, self.p)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"p": self.initial_p, "trainable_p": self.trainable_p}
 
 
 class _LinearSimilarity(_SimilarityBase):
     """`y_l = sum_i u_il x_i z_il`."""
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.linear_similarity(*self._compared(x))
 
 
@@ -225,16 +228,16 @@ class Similarity(_LpSimilarity):
 
     def __init__(
         self,
-        units,
-        p=2.0,
-        trainable_p=False,
-        use_weights=True,
-        templates_initializer="random_normal",
-        weights_initializer="ones",
-        templates_regularizer=None,
-        weights_regularizer=None,
-        **kwargs,
-    ):
+        units: int,
+        p: float = 2.0,
+        trainable_p: bool = False,
+        use_weights: bool = True,
+        templates_initializer: Identifier = "random_normal",
+        weights_initializer: Identifier = "ones",
+        templates_regularizer: Identifier = None,
+        weights_regularizer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units,
             p,
@@ -271,14 +274,14 @@ class LinearSimilarity(_LinearSimilarity):
 
     def __init__(
         self,
-        units,
-        use_weights=True,
-        templates_initializer="random_normal",
-        weights_initializer="ones",
-        templates_regularizer=None,
-        weights_regularizer=None,
-        **kwargs,
-    ):
+        units: int,
+        use_weights: bool = True,
+        templates_initializer: Identifier = "random_normal",
+        weights_initializer: Identifier = "ones",
+        templates_regularizer: Identifier = None,
+        weights_regularizer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units,
             kernel_size=(),
@@ -327,19 +330,19 @@ class _SimilarityND(_LpSimilarity):
 
     def __init__(
         self,
-        filters,
-        kernel_size=1,
-        p=2.0,
-        strides=1,
-        padding="valid",
-        trainable_p=False,
-        use_weights=True,
-        templates_initializer="random_normal",
-        weights_initializer="ones",
-        templates_regularizer=None,
-        weights_regularizer=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Sizes = 1,
+        p: float = 2.0,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        trainable_p: bool = False,
+        use_weights: bool = True,
+        templates_initializer: Identifier = "random_normal",
+        weights_initializer: Identifier = "ones",
+        templates_regularizer: Identifier = None,
+        weights_regularizer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters,
             p,
@@ -376,17 +379,17 @@ class _LinearSimilarityND(_LinearSimilarity):
 
     def __init__(
         self,
-        filters,
-        kernel_size=1,
-        strides=1,
-        padding="valid",
-        use_weights=True,
-        templates_initializer="random_normal",
-        weights_initializer="ones",
-        templates_regularizer=None,
-        weights_regularizer=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Sizes = 1,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        use_weights: bool = True,
+        templates_initializer: Identifier = "random_normal",
+        weights_initializer: Identifier = "ones",
+        templates_regularizer: Identifier = None,
+        weights_regularizer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters,
             kernel_size=kernel_size,
@@ -404,12 +407,12 @@ class _LinearSimilarityND(_LinearSimilarity):
 class _Beta(keras.layers.Layer):
     """Holds beta: a weight when it is learned, otherwise a number."""
 
-    def __init__(self, beta, trainable_beta, **kwargs):
+    def __init__(self, beta: float, trainable_beta: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.initial_beta = checks.real(type(self).__name__, "beta", beta)
         self.trainable_beta = trainable_beta
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.beta = self.initial_beta
         if self.trainable_beta:
             self.beta = self.add_weight(
@@ -420,7 +423,7 @@ class _Beta(keras.layers.Layer):
                 autocast=False,
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "beta": self.initial_beta,
             "trainable_beta": self.trainable_beta,
@@ -458,21 +461,21 @@ class MEX(_Beta):
 
     def __init__(
         self,
-        units,
-        beta=1.0,
-        trainable_beta=True,
-        use_offsets=True,
-        offsets_initializer="random_normal",
-        offsets_regularizer=None,
-        **kwargs,
-    ):
+        units: int,
+        beta: float = 1.0,
+        trainable_beta: bool = True,
+        use_offsets: bool = True,
+        offsets_initializer: Identifier = "random_normal",
+        offsets_regularizer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(beta, trainable_beta, **kwargs)
         self.units = checks.integer("MEX", "units", units)
         self.use_offsets = use_offsets
         self.offsets_initializer = initializers.get(offsets_initializer)
         self.offsets_regularizer = regularizers.get(offsets_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         checks.static_size("MEX", "the last axis of the input", input_shape[-1:])
         self.offsets = None
         if self.use_offsets:
@@ -485,15 +488,15 @@ class MEX(_Beta):
             )
         super().build(input_shape)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         if self.offsets is not None:
             return ops.mex(x, self.offsets, self.beta)
         return keras.ops.repeat(ops.mex(x, None, self.beta)[..., None], self.units, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "units": self.units,
             "use_offsets": self.use_offsets,
@@ -530,8 +533,14 @@ class _MEXPooling(_Beta):
     rank = 0
 
     def __init__(
-        self, pool_size=2, strides=None, padding="valid", beta=1.0, trainable_beta=True, **kwargs
-    ):
+        self,
+        pool_size: Sizes = 2,
+        strides: Sizes | None = None,
+        padding: str = "valid",
+        beta: float = 1.0,
+        trainable_beta: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(beta, trainable_beta, **kwargs)
         owner = type(self).__name__
         checks.channels_last(owner)
@@ -540,7 +549,7 @@ class _MEXPooling(_Beta):
         self.strides = checks.integers(owner, "strides", strides, self.rank)
         self.padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         owner = type(self).__name__
         axes = f"[batch, {self.rank} spatial, channels]"
         checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
@@ -548,15 +557,15 @@ class _MEXPooling(_Beta):
         checks.kernel_fits(owner, self.pool_size, input_shape[1:-1], self.padding)
         super().build(input_shape)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.mex_pool(x, self.pool_size, self.strides, self.padding, self.beta)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = zip(input_shape[1:-1], self.pool_size, self.strides, strict=True)
         spatial = [window_output_size(n, k, s, self.padding) for n, k, s in sizes]
         return (input_shape[0], *spatial, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "pool_size": self.pool_size,
             "strides": self.strides,
@@ -587,21 +596,21 @@ class _GlobalMEXPooling(_Beta):
 
     rank = 0
 
-    def __init__(self, beta=1.0, trainable_beta=True, **kwargs):
+    def __init__(self, beta: float = 1.0, trainable_beta: bool = True, **kwargs: Any) -> None:
         checks.channels_last(type(self).__name__)
         super().__init__(beta, trainable_beta, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         owner = type(self).__name__
         axes = f"[batch, {self.rank} spatial, channels]"
         checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
         checks.static_size(owner, "the spatial axes of the input", input_shape[1:-1])
         super().build(input_shape)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.global_mex_pool(x, self.beta)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], input_shape[-1])
 
 

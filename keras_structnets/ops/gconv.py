@@ -6,11 +6,19 @@ import keras
 from keras import ops
 
 from keras_structnets import checks
+from keras_structnets.types import Sizes, Tensor
 
 
 def generalized_conv(
-    x, kernel, contract=None, strides=1, padding="valid", dilation_rate=1, rank=2, bias=None
-):
+    x: Tensor,
+    kernel: Tensor,
+    contract: int | None = None,
+    strides: Sizes = 1,
+    padding: str = "valid",
+    dilation_rate: Sizes = 1,
+    rank: int = 2,
+    bias: Tensor | None = None,
+) -> Tensor:
     """Generalized convolution: `V = sum_i U_i (x) W_i + b` (GConvNets, eq. 3-4, with a bias).
 
     `i` runs over the kernel's positions and the input channels. Each neuron `W_i` contracts the

@@ -6,6 +6,7 @@ places them) or 'periodic' (the image wraps around, center k // 2).
 """
 
 import math
+from collections.abc import Sequence
 
 from keras import ops
 from keras.backend import standardize_dtype
@@ -13,9 +14,10 @@ from keras.backend import standardize_dtype
 from keras_structnets import checks
 from keras_structnets.ops.fast_paths import depthwise
 from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrices, transform
+from keras_structnets.types import Tensor
 
 
-def depthwise_conv(x, kernel, padding="same"):
+def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
     """`K x`, the depthwise convolution of eq. 5.
 
     Args:
@@ -42,7 +44,7 @@ def depthwise_conv(x, kernel, padding="same"):
     return depthwise(_pad(x, _reach(kernel, padding), padding), kernel)
 
 
-def depthwise_adjoint(y, kernel, padding="same"):
+def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
     """`K^T y`, exactly: the sum of `(K x) y` equals that of `x (K^T y)` for any x and y.
 
     Args:
@@ -68,7 +70,9 @@ def depthwise_adjoint(y, kernel, padding="same"):
     return depthwise(_pad(y, mirrored, padding), ops.flip(kernel, axes))
 
 
-def linear_mix_conv(x, depthwise_kernel, pointwise_kernel, padding="same"):
+def linear_mix_conv(
+    x: Tensor, depthwise_kernel: Tensor, pointwise_kernel: Tensor, padding: str = "same"
+) -> Tensor:
     """`(K + M) x`, eq. 7: a convolution masked to diagonal stencils and couplings within a pixel.
 
     Args:
@@ -93,7 +97,9 @@ def linear_mix_conv(x, depthwise_kernel, pointwise_kernel, padding="same"):
     return depthwise_conv(x, depthwise_kernel, padding) + ops.matmul(x, pointwise_kernel)
 
 
-def explicit_diffusion(x, kernel, step_size, padding="same"):
+def explicit_diffusion(
+    x: Tensor, kernel: Tensor, step_size: float, padding: str = "same"
+) -> Tensor:
     """`x - h K^T K x`, the diffusion of eq. 9.
 
     The step is a contraction while `h` times the largest `stencil_spectrum` squared is at most 2.
@@ -123,7 +129,7 @@ def explicit_diffusion(x, kernel, step_size, padding="same"):
     return ops.saturate_cast(y, x.dtype)
 
 
-def implicit_diffusion(x, kernel, step_size):
+def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
     """`(I + h K^T K)^-1 x`, the diffusion of eq. 11, K periodic.
 
     It never increases the norm, whatever the kernel, and couples all pixels of a channel at once.
@@ -152,7 +158,7 @@ def implicit_diffusion(x, kernel, step_size):
     return _filter(x, 1 / (1 + step_size * power))
 
 
-def circulant_conv(x, kernel):
+def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
     """`K_circ x`, eq. 12, periodic in space and channels: `out_i = sum_d C_d x_((i + d) mod c)`.
 
     Args:
@@ -180,7 +186,7 @@ def circulant_conv(x, kernel):
     return ops.saturate_cast(inverse(y, matrices)[..., 0], x.dtype)
 
 
-def circulant_diffusion(x, kernel, step_size):
+def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
     """`x - h K_circ^T K_circ x`, eq. 9 with the operator of eq. 12.
 
     Args:
@@ -207,7 +213,7 @@ def circulant_diffusion(x, kernel, step_size):
     return _filter(x[..., None], 1 - step_size * power[..., None])[..., 0]
 
 
-def stencil_spectrum(kernel, spatial_shape):
+def stencil_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Eigenvalues of the periodic `K` on images of `spatial_shape`, `F(K e_1)` of eq. 10.
 
     Args:
@@ -229,7 +235,7 @@ def stencil_spectrum(kernel, spatial_shape):
     return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
 
 
-def circulant_spectrum(kernel, spatial_shape):
+def circulant_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Eigenvalues of `K_circ` of eq. 12, where the channels are one more periodic axis.
 
     Args:

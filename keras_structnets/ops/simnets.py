@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_structnets import checks
 from keras_structnets.ops.patches import same_padding, windows
+from keras_structnets.types import Scalar, Sizes, Tensor
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
@@ -13,7 +14,7 @@ _SAFE = 60.0  # range of beta * c up to which exponentials and gradients over th
 _UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
 
 
-def linear_similarity(x, templates, weights=None):
+def linear_similarity(x: Tensor, templates: Tensor, weights: Tensor | None = None) -> Tensor:
     """Linear similarity `y_l = sum_i u_il x_i z_il` (Deep SimNets, section 2).
 
     Shapes: x [..., n_in], templates z and weights u [n_in, n_out] -> [..., n_out].
@@ -33,7 +34,9 @@ def linear_similarity(x, templates, weights=None):
     return ops.matmul(x, ops.cast(u_z, x.dtype))
 
 
-def lp_similarity(x, templates, weights=None, p=2.0):
+def lp_similarity(
+    x: Tensor, templates: Tensor, weights: Tensor | None = None, p: Scalar = 2.0
+) -> Tensor:
     """The l_p similarity `y_l = -sum_i u_il |x_i - z_il|^p` (Deep SimNets, section 2).
 
     No tensor of shape [..., n_in, n_out] is made. For p = 2 the square is expanded into two matrix
@@ -73,7 +76,7 @@ def lp_similarity(x, templates, weights=None, p=2.0):
     return ops.saturate_cast(y, dtype)
 
 
-def mex(x, offsets=None, beta=1.0):
+def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
     """MEX of the last axis: `y_l = (1/beta) log mean_i exp(beta (x_i + b_il))`.
 
     Deep SimNets, eq. 1. beta may be any real number: 0 is the mean, plus infinity the maximum, minus
@@ -108,7 +111,13 @@ def mex(x, offsets=None, beta=1.0):
     return ops.saturate_cast(y, dtype)
 
 
-def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
+def mex_pool(
+    x: Tensor,
+    pool_size: Sizes,
+    strides: Sizes | None = None,
+    padding: str = "valid",
+    beta: Scalar = 1.0,
+) -> Tensor:
     """MEX over windows: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.3).
 
     The mean is over the entries inside the image: 'same' padding adds none.
@@ -150,7 +159,7 @@ def mex_pool(x, pool_size, strides=None, padding="valid", beta=1.0):
     return ops.saturate_cast(_log_mean_exp(mass, _is_static(beta))(entries, _finite(beta)), dtype)
 
 
-def global_mex_pool(x, beta=1.0):
+def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
     """MEX over all positions: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.1).
 
     Shapes: x [b, *spatial, c] -> [b, c].

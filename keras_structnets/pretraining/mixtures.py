@@ -1,5 +1,7 @@
 """Mixtures of Generalized Gaussians: what a similarity starts from (Deep SimNets, section 5)."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
@@ -88,19 +90,19 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=1,
+        n_components: int | str = 1,
         *,
-        shape="fit",
-        max_iter=100,
-        tol=1e-3,
-        n_init=1,
-        init="kmeans",
-        reg=1e-3,
-        batch_size=None,
-        max_components=16,
-        warm_start=False,
-        random_state=None,
-    ):
+        shape: float | str = "fit",
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        n_init: int = 1,
+        init: str = "kmeans",
+        reg: float = 1e-3,
+        batch_size: int | None = None,
+        max_components: int = 16,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.n_components = n_components
         self.shape = shape
         self.max_iter = max_iter
@@ -115,7 +117,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     # Fitting
 
-    def fit(self, X, y=None):
+    def fit(self, X: np.ndarray, y: Any = None) -> Self:
         """Fit to all samples, by full-batch EM or, with a `batch_size`, by stochastic EM."""
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         self._check(len(X))
@@ -127,11 +129,11 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
             return self._keep(self._em(X, self._mixture), X)
         return self._keep(self._best_start(X, self.max_iter), X)
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: np.ndarray, y: Any = None) -> np.ndarray:
         """Fit, then the most probable component of each sample."""
         return self.fit(X).predict(X)
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: np.ndarray, y: Any = None) -> Self:
         """One step of stochastic EM on a batch; the first batch gives the start."""
         first = not hasattr(self, "means_")
         X = validate_data(self, X, reset=first, dtype=np.float64, ensure_min_samples=1 + first)
@@ -254,27 +256,27 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     # The density
 
-    def log_joint(self, X):
+    def log_joint(self, X: np.ndarray) -> np.ndarray:
         """`log P(y and component l)` for each sample and component: [n, k]."""
         return log_joint(self._validated(X), self._mixture)
 
-    def score_samples(self, X):
+    def score_samples(self, X: np.ndarray) -> np.ndarray:
         """`log P(y)` for each sample: [n]."""
         return responsibilities(self._validated(X), self._mixture)[1]
 
-    def score(self, X, y=None):
+    def score(self, X: np.ndarray, y: Any = None) -> float:
         """The mean of `log P(y)`."""
         return float(self.score_samples(X).mean())
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """The probability of each component for each sample: [n, k]."""
         return responsibilities(self._validated(X), self._mixture)[0]
 
-    def predict(self, X):
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """The most probable component of each sample: [n]."""
         return self.log_joint(X).argmax(axis=1)
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Samples [n, d] from the mixture, and their components [n]."""
         check_is_fitted(self)
         checks.integer("GeneralizedGaussianMixture", "n_samples", n_samples)
@@ -285,16 +287,16 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         signs = generator.choice([-1.0, 1.0], size=size)
         return self.means_[labels] + signs * sizes * self.scales_[labels], labels
 
-    def aic(self, X):
+    def aic(self, X: np.ndarray) -> float:
         """Akaike's criterion, lower is better."""
         return 2 * n_parameters(self._mixture, self._fits_shape) - 2 * self.score_samples(X).sum()
 
-    def bic(self, X):
+    def bic(self, X: np.ndarray) -> float:
         """The Bayesian information criterion, lower is better."""
         n_free = n_parameters(self._mixture, self._fits_shape)
         return n_free * np.log(len(X)) - 2 * self.score_samples(X).sum()
 
-    def icl(self, X):
+    def icl(self, X: np.ndarray) -> float:
         """The integrated completed likelihood: BIC plus twice the entropy; lower is better."""
         return icl(self._validated(X), self._mixture, self._fits_shape)
 
@@ -305,22 +307,22 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
     # Parameters of the similarity
 
     @property
-    def templates(self):
+    def templates(self) -> np.ndarray:
         """`z`, the means, as a similarity holds them: [d, k]."""
         return self.means_.T
 
     @property
-    def weights(self):
+    def weights(self) -> np.ndarray:
         """`u = scale^-shape`: [d, k]."""
         return (self.scales_**-self.shape_).T
 
     @property
-    def p(self):
+    def p(self) -> float:
         """The order of the similarity: the shape."""
         return self.shape_
 
     @property
-    def offsets(self):
+    def offsets(self) -> np.ndarray:
         """`c_l`, what the similarity lacks to be the log joint density: [k]."""
         check_is_fitted(self)
         return offsets(self._mixture)

@@ -1,6 +1,7 @@
 """Pre-training of SimNets without labels, layer by layer (Deep SimNets, section 5)."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,9 +48,9 @@ class LayerReport:
     dimension: int
     effective_dimension: int
     n_patches: int
-    log_likelihoods: list
+    log_likelihoods: list[float]
     p: float
-    empty_components: list
+    empty_components: list[int]
     mixture: GeneralizedGaussianMixture | None
     whitening: Whitening
 
@@ -72,9 +73,9 @@ class Report:
         1
     """
 
-    layers: list
+    layers: list[LayerReport]
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = ["layer            patches  dimension (effective)  p     log-likelihood      empty"]
         for row in self.layers:
             steps = row.log_likelihoods
@@ -86,7 +87,7 @@ class Report:
             )
         return "\n".join(rows)
 
-    def plot(self):
+    def plot(self) -> Any:
         """A matplotlib figure: variances of each layer's patches, and its mixture's log-likelihood."""
         from matplotlib.figure import Figure
 
@@ -108,20 +109,20 @@ class Report:
 
 
 def pretrain(
-    model,
-    images,
+    model: keras.Model,
+    images: np.ndarray,
     *,
-    seed=0,
-    n_patches=30_000,
-    batch_size=500,
-    whitening="ica",
-    templates="mixture",
-    temperature=1.0,
-    offset_spread=1.0,
-    max_iter=30,
-    reg=1e-3,
-    verbose=1,
-):
+    seed: int = 0,
+    n_patches: int = 30_000,
+    batch_size: int = 500,
+    whitening: str = "ica",
+    templates: str = "mixture",
+    temperature: float | str = 1.0,
+    offset_spread: float = 1.0,
+    max_iter: int = 30,
+    reg: float = 1e-3,
+    verbose: int = 1,
+) -> Report:
     """Start every convolution -> similarity of `model` from what unlabelled images look like.
 
     Layer by layer, front to back: patches of the convolution's input are drawn at random and whitened;
@@ -216,7 +217,7 @@ class Pair:
     mex: keras.layers.Layer | None
 
 
-def find_pairs(model):
+def find_pairs(model: keras.Model) -> list[Pair]:
     """The convolution -> 1x1 similarity pairs of a model, in the order of computation.
 
     Raises:

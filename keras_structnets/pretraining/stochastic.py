@@ -31,7 +31,8 @@ class Statistics(NamedTuple):
 def statistics(x, resp, mixture):
     """The sufficient statistics of a batch under a mixture."""
     _, means, scales, shape = mixture
-    moments, sums, masses = np.zeros((3, *means.shape)), *np.zeros((2, *means.shape))
+    moments = np.zeros((3, *means.shape))
+    sums, masses = np.zeros((2, *means.shape))
     for i, rows in enumerate(members_of(resp)):
         r = resp[rows, i]
         moments[:, i] = component_moments(x[rows], r, means[i], shape, with_logs=True)

@@ -1,5 +1,7 @@
 """Whitening: the filters of a convolution before a similarity (Deep SimNets, sections 4.2, 5)."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy.special import gammaln
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -59,15 +61,15 @@ class Whitening(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        method="ica",
-        n_components=None,
+        method: str = "ica",
+        n_components: int | str | None = None,
         *,
-        floor=1e-10,
-        max_iter=200,
-        tol=1e-3,
-        reservoir_size=50_000,
-        random_state=None,
-    ):
+        floor: float = 1e-10,
+        max_iter: int = 200,
+        tol: float = 1e-3,
+        reservoir_size: int = 50_000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.method = method
         self.n_components = n_components
         self.floor = floor
@@ -76,14 +78,14 @@ class Whitening(TransformerMixin, BaseEstimator):
         self.reservoir_size = reservoir_size
         self.random_state = random_state
 
-    def fit(self, X, y=None):
+    def fit(self, X: np.ndarray, y: Any = None) -> Self:
         """Fit to all samples at once."""
         self.__dict__.pop("n_samples_seen_", None)
         self.partial_fit(X)
         self._solve()
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: np.ndarray, y: Any = None) -> Self:
         """Take in more samples. Only mean, covariance and reservoir are kept, never the data."""
         first = not hasattr(self, "n_samples_seen_")
         X = validate_data(self, X, reset=first, dtype=[np.float64, np.float32])
@@ -99,40 +101,40 @@ class Whitening(TransformerMixin, BaseEstimator):
         self.__dict__.pop("_solution", None)
         return self
 
-    def transform(self, X):
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Whitened samples, `(x - mean_) @ components_.T`."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return ((X - self.mean_) @ self.components_.T).astype(X.dtype, copy=False)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: np.ndarray) -> np.ndarray:
         """Samples back from whitened ones; dropped directions come back at their mean."""
         check_is_fitted(self)
         X = np.asarray(X)
         return X @ self._inverse.T + self.mean_
 
     @property
-    def components_(self):
+    def components_(self) -> np.ndarray:
         """The filters: [n_components_, d], or [d, d] for "zca"."""
         return self._solve()["components"]
 
     @property
-    def eigenvalues_(self):
+    def eigenvalues_(self) -> np.ndarray:
         """Variances along all principal directions, strongest first: [d]."""
         return self._solve()["eigenvalues"]
 
     @property
-    def n_components_(self):
+    def n_components_(self) -> int:
         """How many directions are kept."""
         return self._solve()["n_components"]
 
     @property
-    def n_degenerate_(self):
+    def n_degenerate_(self) -> int:
         """How many directions do not vary and were dropped."""
         return self._solve()["n_degenerate"]
 
     @property
-    def n_iter_(self):
+    def n_iter_(self) -> int:
         """Steps that FastICA took; 1 where it has no part."""
         return self._solve()["n_iter"]
 
@@ -144,7 +146,7 @@ class Whitening(TransformerMixin, BaseEstimator):
     def _n_features_out(self):
         return len(self.components_)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names whitening0, whitening1, ... of the whitened coordinates."""
         check_is_fitted(self)
         return np.array([f"whitening{i}" for i in range(self._n_features_out)], dtype=object)
@@ -239,7 +241,7 @@ class Whitening(TransformerMixin, BaseEstimator):
         return rotation * _signs(projection @ rotation.T)[:, None], ica.n_iter_
 
 
-def effective_dimension(eigenvalues, n_samples, floor=1e-10):
+def effective_dimension(eigenvalues: np.ndarray, n_samples: int, floor: float = 1e-10) -> int:
     """How many principal directions stand out of isotropic noise, by Minka's Bayesian criterion.
 
     The number `k` in 1..d-1 with the largest Laplace approximation of the evidence of a Gaussian

@@ -1,5 +1,7 @@
 """Batches of randomly changed images, the same ones for the same seed and epoch."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -71,7 +73,13 @@ class Batches(keras.utils.PyDataset):
         return np.random.default_rng((self.recipe.seed, self.epoch, *index))
 
 
-def random_crops(images, rng, pad=0, size=None, flip=False):
+def random_crops(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    pad: int = 0,
+    size: Sequence[int] | None = None,
+    flip: bool = False,
+) -> np.ndarray:
     """Each image padded with zeros by `pad` and cropped to `size` at a place of its own.
 
     Keras' `RandomCrop` takes one place for the whole batch (keras issue 16399).
@@ -102,7 +110,7 @@ def random_crops(images, rng, pad=0, size=None, flip=False):
     return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def random_resized_crops(images, rng, area):
+def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
     """A part of each image, at a place of its own, resized to the whole (bilinear, by Pillow).
 
     The part has the image's proportions, and a share of its area that is uniform in [`area`, 1].

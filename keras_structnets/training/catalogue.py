@@ -1,6 +1,7 @@
 """The zoo as a reader sees it: a table of all names, and a card for one."""
 
 import re
+from typing import Any
 
 from keras_structnets import checks, zoo
 from keras_structnets.training import cards
@@ -8,7 +9,7 @@ from keras_structnets.training.extra import extra
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 
-def parameters(name, num_classes=10):
+def parameters(name: str, num_classes: int = 10) -> int:
     """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights.
 
     Raises:
@@ -22,7 +23,7 @@ def parameters(name, num_classes=10):
     return of_skeleton(parameters_of, name, num_classes)
 
 
-def table(pattern=None):
+def table(pattern: str | None = None) -> Any:
     """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary.
 
     Raises:
@@ -54,7 +55,7 @@ def table(pattern=None):
     return grid
 
 
-def card(name):
+def card(name: str) -> str:
     """What the zoo knows of `name`, as text: paper, sizes, and parameters by number of classes.
 
     Raises:

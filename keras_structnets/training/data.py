@@ -1,11 +1,13 @@
 """Training and held-out images as NumPy arrays of raw pixels 0..255."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
+from keras_structnets.types import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Images:
     y_train: np.ndarray
     x_val: np.ndarray
     y_val: np.ndarray
-    class_names: list
+    class_names: list[str]
 
-    def __str__(self):
+    def __str__(self) -> str:
         shape = " x ".join(map(str, self.x_train.shape[1:]))
         return (
             f"{len(self.x_train)} training and {len(self.x_val)} held-out images "
@@ -39,7 +41,14 @@ class Images:
         )
 
 
-def load(source, *, image_size=None, validation_fraction=0.2, holdout_last_per_class=0, seed=0):
+def load(
+    source: Path,
+    *,
+    image_size: Sequence[int] | None = None,
+    validation_fraction: float = 0.2,
+    holdout_last_per_class: int = 0,
+    seed: int = 0,
+) -> Images:
     """The images of `source`, split into training and held-out ones.
 
     Args:

@@ -1,11 +1,12 @@
 """Libraries beyond keras and numpy, imported when they are first needed."""
 
 import importlib
+from typing import Any
 
 TRAIN = "Run: pip install 'keras_structnets[train]'"
 
 
-def extra(module, advice=TRAIN):
+def extra(module: str, advice: str = TRAIN) -> Any:
     """`module`, imported.
 
     Raises:

@@ -4,12 +4,15 @@ import dataclasses
 import json
 import pathlib
 import tomllib
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 
 from keras_structnets import checks
 from keras_structnets.training import files
 from keras_structnets.training.augment import AUGMENTATIONS, MIXES
+from keras_structnets.types import Path
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -85,24 +88,24 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: str = "constant"
     warmup_epochs: float = 0.0
-    drop_epochs: tuple = ()
+    drop_epochs: Sequence[int] = ()
     drop_factor: float = 0.1
     weight_decay: float = 0.0
     augmentation: str = "none"
     pad: int = 4
-    crop_size: tuple | None = None
+    crop_size: Sequence[int] | None = None
     crop_area: float = 0.64
     mix: str = "none"
     label_smoothing: float = 0.0
     ema: float = 0.0
     pretrain: str = "none"
     seed: int = 0
-    image_size: tuple | None = None
+    image_size: Sequence[int] | None = None
     validation_fraction: float = 0.2
     holdout_last_per_class: int = 0
-    sizes: dict = dataclasses.field(default_factory=dict)
+    sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.warmup_epochs and (self.schedule != "cosine" or self.warmup_epochs >= self.epochs):
@@ -119,7 +122,7 @@ class Recipe:
             )
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: Path) -> Self:
         """The recipe in the TOML file `path`."""
         try:
             values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
@@ -135,11 +138,11 @@ class Recipe:
             )
         return cls(**values)
 
-    def write(self, path, header=""):
+    def write(self, path: Path, header: str = "") -> None:
         """Write the TOML file `path`; `header` goes on top as comments."""
         files.write(path, self.text(header))
 
-    def text(self, header=""):
+    def text(self, header: str = "") -> str:
         """The recipe as TOML; `header` goes on top as comments."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         sizes = values.pop("sizes")
@@ -148,7 +151,7 @@ class Recipe:
             lines += ["", "[sizes]", *_lines(sizes)]
         return "\n".join(lines) + "\n"
 
-    def make_optimizer(self, steps_per_epoch):
+    def make_optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """The Keras optimizer, its rate following the schedule."""
         rate = self.learning_rate
         if self.schedule == "cosine":

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pathlib
 import tempfile
+from collections.abc import Iterable
+from typing import Any
 
 import h5py  # comes with keras
 import numpy as np
@@ -13,12 +15,15 @@ from keras_structnets.training.data import images_of
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.run import flops_of, header, refuse_earlier_run
 from keras_structnets.training.saved import accuracy, load_model
+from keras_structnets.types import Path
 from keras_structnets.zoo.records import sha256
 
 COPIED = ("history.csv", "curves.png")
 
 
-def record(runs, out=None, *, overwrite=False):
+def record(
+    runs: Iterable[Path], out: Path | None = None, *, overwrite: bool = False
+) -> dict[str, Any]:
     """Make a record of finished runs that differ in seed or backend alone.
 
     The folder `out` gets `recipe.toml`, `results.json`, `card.md` and the weights, history and curves
@@ -43,13 +48,13 @@ def record(runs, out=None, *, overwrite=False):
         >>> recorded["runs"] == results["runs"], recorded["weights"]["file"]
         (True, 'convnet_1layer_digits.weights.h5')
     """
-    runs = [pathlib.Path(path) for path in runs]
-    recipes, found = zip(*map(_read, runs), strict=True)
-    _refuse_others(runs, recipes)
+    folders = [pathlib.Path(path) for path in runs]
+    recipes, found = zip(*map(_read, folders), strict=True)
+    _refuse_others(folders, recipes)
     recipe, dataset = recipes[0], pathlib.Path(recipes[0].dataset).name
     out = pathlib.Path(out or pathlib.Path("zoo", f"{recipe.model}_{dataset}"))
     refuse_earlier_run(out, overwrite)
-    model = load_model(runs[0])
+    model = load_model(folders[0])
     results = {
         key: found[0][key] for key in ("model", "dataset", "class_names", "images", "parameters")
     }
@@ -62,7 +67,7 @@ def record(runs, out=None, *, overwrite=False):
     files.make_folder(out)
     results["weights"] = _write_weights(model, recipe, found[0], out)
     for name in COPIED:
-        files.write(out / name, (runs[0] / name).read_bytes())
+        files.write(out / name, (folders[0] / name).read_bytes())
     recipe.write(out / "recipe.toml", header(out, results))
     files.write(out / "results.json", json.dumps(results, indent=2) + "\n")
     files.write(out / "card.md", cards.card_of(out))

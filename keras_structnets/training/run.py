@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +17,18 @@ from keras_structnets.training.data import images_of
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import accuracy, load_model
+from keras_structnets.types import Path
 from keras_structnets.zoo.registry import parameters_of
 
 
-def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    verbose: int = 1,
+) -> dict[str, Any]:
     """Train what `recipe` says, and write the run's folder.
 
     The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `recipe.toml`, `card.md` and
@@ -59,7 +68,7 @@ def train(recipe, out=None, *, overwrite=False, tensorboard=False, verbose=1):
     return _run(recipe, out, False, tensorboard, verbose)
 
 
-def resume(out, *, tensorboard=False, verbose=1):
+def resume(out: Path, *, tensorboard: bool = False, verbose: int = 1) -> dict[str, Any]:
     """Go on with the run in the folder `out`, which was stopped or killed.
 
     It ends with the weights that it would have had: on the same machine and backend, to the last bit.
@@ -145,7 +154,9 @@ def _run(recipe, out, goes_on, tensorboard, verbose):
     return results
 
 
-def pretrain(recipe, out=None, *, overwrite=False, verbose=1):
+def pretrain(
+    recipe: Recipe, out: Path | None = None, *, overwrite: bool = False, verbose: int = 1
+) -> "keras_structnets.pretraining.Report":
     """Pre-train the recipe's model on the training images, without their labels.
 
     The folder `out` gets `<name>.keras`, the report as `pretraining.txt` and `pretraining.png`.

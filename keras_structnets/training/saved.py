@@ -3,6 +3,8 @@
 import json
 import pathlib
 import zipfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +13,12 @@ from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.types import Path
 from keras_structnets.zoo import records
 from keras_structnets.zoo.registry import trained_model
 
 
-def evaluate(model, dataset=None):
+def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
     """Accuracy of a saved model, on images that it was not trained on.
 
     Args:
@@ -66,7 +69,7 @@ def evaluate(model, dataset=None):
     return {"accuracy": accuracy(predictions, labels), "images": len(labels), "dataset": dataset}
 
 
-def predict(model, images):
+def predict(model: Path, images: Sequence[Path]) -> list[tuple[str, str, float]]:
     """The most likely class of each image file.
 
     Args:
@@ -102,7 +105,7 @@ def predict(model, images):
     ]
 
 
-def load_model(model):
+def load_model(model: Path) -> keras.Model:
     """The Keras model of a run's folder, a record or a `.keras` file."""
     path = _file(model)
     if path.name.endswith(".weights.h5"):

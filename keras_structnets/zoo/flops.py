@@ -29,18 +29,18 @@ class Flops:
 
     multiplies: int
     adds: int
-    by_layer: dict
+    by_layer: dict[str, tuple[int, int]]
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Multiplications and additions together, as Deep SimNets counts (section 6)."""
         return self.multiplies + self.adds
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.total:,} ({self.multiplies:,} multiplications, {self.adds:,} additions)"
 
 
-def flops(model):
+def flops(model: keras.Model) -> Flops:
     """Count the operations of one forward pass of `model`, for one input.
 
     Multiplications and additions count one each; comparisons, divisions, exponentials, logarithms and
@@ -65,7 +65,7 @@ def flops(model):
         >>> ksn.zoo.flops(model).total, 28 * 28 * 8 * (75 + 75)
         (940800, 940800)
     """
-    by_layer = {}
+    by_layer: dict[str, tuple[int, int]] = {}
     _collect(model, by_layer)
     multiplies, adds = (sum(counts) for counts in zip(*by_layer.values(), strict=True))
     return Flops(multiplies, adds, by_layer)

@@ -5,6 +5,9 @@ import functools
 import hashlib
 import json
 import pathlib
+from typing import Any
+
+from keras_structnets.types import Path
 
 _HERE = pathlib.Path(__file__)
 _PLACES = (_HERE.parent / "trained", _HERE.parents[2] / "zoo")  # in a wheel, in a checkout
@@ -34,14 +37,14 @@ class Record:
     name: str
     model: str
     dataset: str
-    class_names: list
-    input_shape: tuple
-    sizes: dict
-    runs: list
+    class_names: list[str]
+    input_shape: tuple[int, ...]
+    sizes: dict[str, Any]
+    runs: list[dict[str, Any]]
     weights: pathlib.Path
     sha256: str
 
-    def checked_weights(self):
+    def checked_weights(self) -> pathlib.Path:
         """The path of the weights; a ValueError if the file is not the one that was recorded."""
         if not self.weights.is_file() or sha256(self.weights) != self.sha256:
             state = "is not the file that was recorded" if self.weights.is_file() else "is missing"
@@ -52,23 +55,23 @@ class Record:
         return self.weights
 
 
-def of(model):
+def of(model: str) -> dict[str, Record]:
     """The records of one model, {dataset: `Record`}."""
     return {record.dataset: record for record in _all() if record.model == model}
 
 
-def named(name):
+def named(name: str) -> Record | None:
     """The `Record` of that name, or None."""
     return next((record for record in _all() if record.name == name), None)
 
 
-def folders():
+def folders() -> list[pathlib.Path]:
     """The folders of all records."""
     place = next((place for place in _PLACES if place.is_dir()), None)
     return sorted(path.parent for path in place.glob("*/results.json")) if place else []
 
 
-def read(path):
+def read(path: Path) -> Record:
     """The `Record` in a folder."""
     path = pathlib.Path(path)
     results = json.loads((path / "results.json").read_text(encoding="utf-8"))
@@ -85,7 +88,7 @@ def read(path):
     )
 
 
-def sha256(path):
+def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

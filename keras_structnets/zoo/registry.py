@@ -7,20 +7,22 @@ import inspect
 import math
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
+from keras_structnets.types import Identifier, Path, Tensor
 from keras_structnets.zoo import records
-from keras_structnets.zoo.flops import flops
+from keras_structnets.zoo.flops import Flops, flops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CACHE = None  # of downloaded weights: Keras' own
 
-_ENTRIES = {}
+_ENTRIES: dict[str, "_Entry"] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,23 +47,23 @@ class ModelInfo:
     name: str
     paper: str
     summary: str
-    printed: dict
-    input_shape: tuple
-    sizes: dict
-    printed_accuracy: dict = dataclasses.field(default_factory=dict)
+    printed: dict[int, str]
+    input_shape: tuple[int, ...]
+    sizes: dict[str, Any]
+    printed_accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
-    def records(self):
+    def records(self) -> dict[str, records.Record]:
         """What it reached, and on what: {data set: `Record`}."""
         return records.of(self.name)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         """Trainable parameters at 10 classes."""
         return of_skeleton(parameters_of, self.name)
 
     @property
-    def flops(self):
+    def flops(self) -> Flops:
         """`Flops` of one input at 10 classes."""
         return of_skeleton(flops, self.name)
 
@@ -74,24 +76,24 @@ class _Entry:
     normalize: bool
 
 
-def dense_head(features, num_classes):
+def dense_head(features: Tensor, num_classes: int) -> Tensor:
     """Global average pooling and a dense layer: [b, h, w, c] -> logits [b, num_classes]."""
     x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
     return keras.layers.Dense(num_classes, name="logits")(x)
 
 
 def register(
-    name,
+    name: str,
     *,
-    paper,
-    summary,
-    printed=None,
-    input_shape=(32, 32, 3),
-    head=dense_head,
-    normalize=True,
-    printed_accuracy=None,
-    **sizes,
-):
+    paper: str,
+    summary: str,
+    printed: dict[int, str] | None = None,
+    input_shape: Sequence[int] = (32, 32, 3),
+    head: Callable[..., Tensor] = dense_head,
+    normalize: bool = True,
+    printed_accuracy: dict[str, float] | None = None,
+    **sizes: Any,
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Decorate `body(x, **sizes) -> features` as the architecture `name`.
 
     Args:
@@ -134,7 +136,7 @@ def register(
     return decorate
 
 
-def list_models(pattern=None):
+def list_models(pattern: str | None = None) -> list[str]:
     """Sorted names of the zoo, those that match `pattern` (wildcards as in a shell); None for all.
 
     Example:
@@ -144,7 +146,7 @@ def list_models(pattern=None):
     return sorted(fnmatch.filter(_ENTRIES, pattern or "*"))
 
 
-def info(name):
+def info(name: str) -> ModelInfo:
     """The `ModelInfo` of `name`.
 
     Raises:
@@ -157,12 +159,12 @@ def info(name):
     return _entry("info", name).info
 
 
-def parameters_of(model):
+def parameters_of(model: keras.Model) -> int:
     """Number of trainable parameters."""
     return sum(math.prod(weight.shape) for weight in model.trainable_variables)
 
 
-def of_skeleton(measure, name, num_classes=10):
+def of_skeleton(measure: Callable[[keras.Model], Any], name: str, num_classes: int = 10) -> Any:
     """`measure(model)` of `name` at its default sizes. Quick: the model has shapes, but no weights."""
 
     def measured():
@@ -175,16 +177,16 @@ def of_skeleton(measure, name, num_classes=10):
 
 
 def build(
-    name,
+    name: str,
     *,
-    input_shape=None,
-    num_classes=None,
-    classifier_activation="softmax",
-    include_top=True,
-    include_preprocessing=True,
-    weights=None,
-    **sizes,
-):
+    input_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
+    classifier_activation: Identifier = "softmax",
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    weights: Path | None = None,
+    **sizes: Any,
+) -> keras.Model:
     """Build the architecture `name` as an ordinary `keras.Model`.
 
     Args:
@@ -305,7 +307,7 @@ def _record(name, weights):
     return records.of(name)[weights]
 
 
-def trained_model(record, include_preprocessing=True):
+def trained_model(record: records.Record, include_preprocessing: bool = True) -> keras.Model:
     """The model of a `Record`, as it was trained."""
     model = build(
         record.model,

@@ -1,0 +1,11 @@
+"""What the packages offer: {name: object} of all that stands in their `__all__`."""
+
+import importlib
+
+PACKAGES = ("ops", "layers", "blocks", "zoo", "pretraining", "training")
+MODULES = {f"ksn.{name}": importlib.import_module(f"keras_structnets.{name}") for name in PACKAGES}
+PUBLIC = {
+    f"{package}.{name}": getattr(module, name)
+    for package, module in MODULES.items()
+    for name in module.__all__
+}
