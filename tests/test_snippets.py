@@ -1,4 +1,4 @@
-"""What a reader copies from the READMEs into an empty file runs."""
+"""What a reader copies from a page into an empty file runs, and makes a model."""
 
 import re
 import runpy
@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from tests.readme import README, RECORDS
+from tests.readme import README, RECORDS, ROOT
+from tests.unit.tiny_model import own_registry
 
 pytestmark = pytest.mark.no_backend
+PAGES = [README, RECORDS, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [
-    pytest.param(code, id=f"{'zoo' if path == RECORDS else 'README'}-{i}")
-    for path in (README, RECORDS)
+    pytest.param(code, id=f"{path.relative_to(ROOT).with_suffix('')}-{i}")
+    for path in PAGES
     for i, code in enumerate(
         re.findall("```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     )
@@ -31,9 +33,10 @@ def few_images(monkeypatch):
 def test_a_snippet_runs_by_itself(code, tmp_path, monkeypatch, few_images):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
-    names = runpy.run_path("snippet.py")
+    with own_registry():  # one registers a name
+        names = runpy.run_path("snippet.py")
     assert isinstance(names["model"], keras.Model)
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) >= 3
+    assert len(SNIPPETS) >= 5
