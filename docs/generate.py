@@ -35,7 +35,7 @@ def main():
     copy(RECORDS / "accuracy.png", "accuracy.png")
     for path in sorted(RECORDS.glob("*/card.md")):
         write_card(path)
-    for path in sorted((ROOT / "tutorials").glob("*.py")):
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
         write_tutorial(path)
     for name in API:
         write_api(name)
@@ -161,43 +161,58 @@ def write_api(name):
             parts += [f"## {STEMS[stem]}", docstring(f"keras_structnets/{name}/{stem}.py")]
         for member in public:
             if stem in (None, file_of[member]) and not member.endswith(("1D", "3D")):
-                parts.append(f"::: keras_structnets.{name}.{member}")
+                module = f"{member}." * (member == file_of[member])  # of the same name
+                parts.append(f"::: keras_structnets.{name}.{module}{member}")
                 if member.endswith("2D"):
                     others = " and ".join(f"`{member[:-2]}{rank}D`" for rank in (1, 3))
                     parts.append(f"{others} are the same in one and in three dimensions.")
     write(f"api/{name}.md", "\n\n".join(parts) + "\n")
 
 
-# Tutorials: cells of text and of code
+# Tutorials: notebooks, and beside them what `python -m tests.notebooks --outputs` has written
 
 
 def title_of(path):
-    """The first heading of a tutorial."""
-    return re.search(r"^# # (.*)", path.read_text(encoding="utf-8"), re.M)[1]
+    """The first heading of a notebook."""
+    return cells_of(path)[0][1].partition("\n")[0].removeprefix("# ")
+
+
+def cells_of(path):
+    """(kind, text) of each cell of a notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
 
 
 def write_tutorial(path):
-    """One tutorial as a page; the plots that it draws are left out."""
-    parts = []
-    for kind, cell in re.findall(
-        r"^# %%([^\n]*)\n(.*?)(?=^# %%|\Z)", path.read_text(encoding="utf-8"), re.M | re.S
-    ):
-        if "[markdown]" in kind:
-            parts.append(re.sub("^# ?", "", cell, flags=re.M).strip())
-        elif cell.strip():
-            parts.append(f"```python\n{cell.strip()}\n```")
-    parts[0] += f"\n\nThis page as a program: [`tutorials/{path.name}`]({path.name})."
+    """One tutorial as a page: text, code, and what the code prints and draws."""
+    folder = f"outputs/{path.stem}"
+    found = json.loads((ROOT / "docs/tutorials" / folder / "outputs.json").read_text("utf-8"))
+    outputs, parts, heading = iter(found["cells"]), [], ""
+    for kind, text in cells_of(path):
+        if kind == "markdown":
+            heading = text.partition("\n")[0].lstrip("# ")
+            parts.append(text)
+            continue
+        output = next(outputs)
+        parts.append(f"```python\n{text}\n```")
+        if output["text"]:
+            parts.append(f"```{{.text .output}}\n{output['text']}\n```")
+        parts += [f"![{heading}]({folder}/{picture})" for picture in output["pictures"]]
+    versions = " and ".join(f"{name} {version}" for name, version in found["versions"].items())
+    parts[0] += (
+        f"\n\nThis page as a notebook: [`{path.name}`]({path.name}), as a program: "
+        f"[`{path.stem}.py`]({path.stem}.py). The outputs come from {versions}, on a CPU."
+    )
     write(f"tutorials/{path.stem}.md", "\n\n".join(parts) + "\n")
-    copy(path, f"tutorials/{path.name}")
+    for suffix in (".ipynb", ".py"):
+        copy(path.with_suffix(suffix), f"tutorials/{path.stem}{suffix}")
     add_to_nav("Tutorials", title_of(path), f"tutorials/{path.stem}.md")
 
 
 def tutorials_list(_):
-    """Links to all tutorials and their source."""
-    return "\n".join(
-        f"- [{title_of(path)}]({path.stem}.md), source: [`tutorials/{path.name}`]({path.name})"
-        for path in sorted((ROOT / "tutorials").glob("*.py"))
-    )
+    """Links to all tutorials."""
+    paths = sorted((ROOT / "tutorials").glob("*.ipynb"))
+    return "\n".join(f"- [{title_of(path)}]({path.stem}.md)" for path in paths)
 
 
 # Benchmarks

@@ -121,9 +121,8 @@ scalar.set_weights([ordinary.kernel.numpy()[..., None, :, None], ordinary.bias.n
 scalar_difference = np.abs(to_numpy(scalar(images[..., None]))[..., 0] - expected).max()
 print(f"GConv2D with structure 1 and Conv2D differ by {scalar_difference:.1e} at most")
 
-structured = rng.normal(size=(2, 8, 8, 1, 3, 4)).astype(
-    "float32"
-)  # one channel of structure (3, 4)
+structured = rng.normal(size=(2, 8, 8, 1, 3, 4))  # one channel of structure (3, 4)
+structured = structured.astype("float32")
 full = ksn.layers.GConv2D(1, (5, 2), 3, use_bias=False)
 found = to_numpy(full(structured)).reshape(2, 6, 6, 10)
 kernel = np.moveaxis(full.kernel.numpy(), 3, 4)  # [k, k, m, d, c, ...] to the order of the input

@@ -158,20 +158,17 @@ responses = {name: TO_NUMPY(response)[0, ..., 0] for name, response in responses
 FAINT = 1e-6
 reached = {name: int((np.abs(r) > FAINT).sum()) for name, r in responses.items()}
 
-figure, panels = plt.subplots(1, 5, figsize=(15, 3.2), layout="constrained")
-for axes, (name, response) in zip(panels, responses.items(), strict=False):
+figure, panels = plt.subplot_mosaic("abee;cdee", figsize=(11, 5.4), layout="constrained")
+*images, through = map(panels.get, "abcde")
+for axes, (name, response) in zip(images, responses.items(), strict=True):
     seen = np.where(np.abs(response) > FAINT, np.abs(response), np.nan)
     picture = axes.imshow(np.log10(seen), vmin=np.log10(FAINT), vmax=0)
     axes.set(title=name, xticks=[], yticks=[], xlabel=f"{reached[name]} of {size**2} pixels")
-    panels[4].semilogy(np.arange(size) - size // 2, seen[size // 2], marker=".", label=name)
-figure.colorbar(picture, ax=panels[3], label="log10 of |response|")
-panels[4].set(
-    xlabel="pixels from the center",
-    ylabel="|response|",
-    title="through the center",
-    ylim=(1e-10, 2),
-)
-panels[4].legend(fontsize=7, loc="lower center")
+    through.semilogy(np.arange(size) - size // 2, seen[size // 2], marker=".", label=name)
+figure.colorbar(picture, ax=images, label="log10 of |response|")
+through.set(xlabel="pixels from the center", title="|response|, through the center")
+through.set(ylim=(1e-9, 2))
+through.legend(loc="lower center")
 plt.show()
 
 # %% [markdown]

@@ -48,9 +48,9 @@ assert np.all(np.diff(values) > 0)
 
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.plot(betas, values)
-for limit, name in ((terms.min(), "minimum"), (terms.mean(), "mean"), (terms.max(), "maximum")):
-    axes.axhline(limit, color="0.7", linestyle=":")
-    axes.text(betas[0], limit + 0.05, name)
+limits = {"minimum": terms.min(), "mean": terms.mean(), "maximum": terms.max()}
+axes.hlines(list(limits.values()), betas[0], betas[-1], color="0.7", linestyle=":")
+axes.secondary_yaxis("right").set_yticks(list(limits.values()), labels=list(limits))
 axes.set(xlabel="beta", ylabel="MEX of 0, 1 and 3", title="MEX goes from minimum to maximum")
 plt.show()
 
@@ -217,6 +217,7 @@ for start, (_, history) in trained.items():
     axes.plot(range(1, EPOCHS + 1), history["val_accuracy"], marker=".", label=start)
     print(f"{start}: {history['val_accuracy'][-1]:.1%}")
 axes.set(xlabel="epoch", ylabel="accuracy on held-out images", ylim=(None, 1))
+axes.xaxis.get_major_locator().set_params(integer=True)
 axes.legend(title="start")
 plt.show()
 
