@@ -190,8 +190,9 @@ def test_the_plot_has_a_point_per_record_that_leads_to_its_card(zoo):
     assert len(dimmed) == len(points) > 0
 
 
-def test_the_search_finds_a_layer(chromium, server):
-    chromium.get(f"{server}/index.html")
+@pytest.mark.parametrize("opened", ["from a server", "as a file"])
+def test_the_search_finds_a_layer(chromium, server, opened):
+    chromium.get(f"{server if opened == 'from a server' else SITE.as_uri()}/index.html")
     wait_for(chromium, ".md-search__input")
     chromium.find_element("css selector", ".md-search__input").send_keys("GlobalMEXPooling2D")
     wait_for(chromium, ".md-search-result__item a[href*='api/layers.html']")

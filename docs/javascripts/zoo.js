@@ -100,7 +100,14 @@
     const boxes = [];
     for (const point of [...points].sort((a, b) => b.accuracy - a.accuracy)) {
       const group = drawPoint(svg, point, papers.indexOf(point.paper), x, y);
-      drawLabel(group, point, x(point.parameters) + 9, y(point.accuracy) + 4, boxes);
+      const [cx, cy] = [x(point.parameters), y(point.accuracy)];
+      const width = 7 * point.model.length; // about
+      const crossed = points.some((other) => {
+        const right = x(other.parameters) - cx, top = y(other.printed ?? other.accuracy);
+        return right > 9 && right < 9 + width && top < cy + 9 && cy - 9 < y(other.accuracy);
+      });
+      const box = { x: crossed ? cx - 9 - width : cx + 9, y: cy + 4, width };
+      drawLabel(group, point.model, box, crossed, boxes);
     }
     const legend = document.createElement("p");
     legend.className = "legend";
@@ -148,12 +155,13 @@
   }
 
   // A name beside its point, moved down while it would cover another one.
-  function drawLabel(group, point, x, y, boxes) {
-    const width = 7 * point.model.length;
-    const covers = (box) => Math.abs(box.y - y) < 13 && box.x < x + width && x < box.x + box.width;
-    while (boxes.some(covers)) y += 1;
-    boxes.push({ x, y, width });
-    draw(group, "text", { x, y }, point.model);
+  function drawLabel(group, name, box, onTheLeft, boxes) {
+    const end = (b) => b.x + b.width;
+    const covers = (b) => Math.abs(b.y - box.y) < 13 && b.x < end(box) && box.x < end(b);
+    while (boxes.some(covers)) box.y += 1;
+    boxes.push(box);
+    const side = onTheLeft ? { x: end(box), "text-anchor": "end" } : { x: box.x };
+    draw(group, "text", { ...side, y: box.y }, name);
   }
 
   const place = document.getElementById("scatter");
