@@ -3,7 +3,7 @@
 import keras
 
 from keras_structnets import checks, layers
-from keras_structnets.types import Sizes, Tensor
+from keras_structnets.signatures import Sizes, Tensor
 
 
 def gconv_skip_block(

@@ -7,7 +7,7 @@ need, and no convolution has a bias. The moving averages of `N` follow at the ra
 from keras import layers as keras_layers
 
 from keras_structnets import layers
-from keras_structnets.types import Sizes, Tensor
+from keras_structnets.signatures import Sizes, Tensor
 
 
 def normalize(x: Tensor) -> Tensor:

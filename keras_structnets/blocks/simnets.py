@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from keras import initializers, layers
 
 from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D, SparseWeights
-from keras_structnets.types import Sizes, Tensor
+from keras_structnets.signatures import Sizes, Tensor
 
 
 def whitened_similarity(

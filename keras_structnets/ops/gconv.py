@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.types import Sizes, Tensor
+from keras_structnets.signatures import Sizes, Tensor
 
 
 def generalized_conv(

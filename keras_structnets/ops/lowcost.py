@@ -14,7 +14,7 @@ from keras.backend import standardize_dtype
 from keras_structnets import checks
 from keras_structnets.ops.fast_paths import depthwise
 from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrices, transform
-from keras_structnets.types import Tensor
+from keras_structnets.signatures import Tensor
 
 
 def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
@@ -118,7 +118,7 @@ def explicit_diffusion(
 
     Example:
         >>> x = np.array([1.0, 5.0, 1.0, 1.0]).reshape(1, 4, 1)
-        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # K^T K = tridiag(-1, 2, -1)
+        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # rows of K^T K: -1, 2, -1
         >>> y = ksn.ops.explicit_diffusion(x, kernel, step_size=0.25, padding="periodic")
         >>> keras.ops.convert_to_numpy(y).ravel().tolist()
         [2.0, 3.0, 2.0, 1.0]
@@ -147,7 +147,7 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
 
     Example:
         >>> x = np.array([1.0, 16.0, 1.0, 1.0]).reshape(1, 4, 1)
-        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # K^T K = tridiag(-1, 2, -1)
+        >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # rows of K^T K: -1, 2, -1
         >>> y = ksn.ops.implicit_diffusion(x, kernel, step_size=1.0)
         >>> keras.ops.convert_to_numpy(y).ravel().round(3).tolist()
         [4.0, 8.0, 4.0, 3.0]

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_structnets import checks
 from keras_structnets.ops.patches import same_padding, windows
-from keras_structnets.types import Scalar, Sizes, Tensor
+from keras_structnets.signatures import Scalar, Sizes, Tensor
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_structnets.signatures import Path
 from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
-from keras_structnets.types import Path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any, Self
 import keras
 
 from keras_structnets import checks
+from keras_structnets.signatures import Path
 from keras_structnets.training import files
 from keras_structnets.training.augment import AUGMENTATIONS, MIXES
-from keras_structnets.types import Path
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,

@@ -10,12 +10,12 @@ from typing import Any
 import h5py  # comes with keras
 import numpy as np
 
+from keras_structnets.signatures import Path
 from keras_structnets.training import cards, files
 from keras_structnets.training.data import images_of
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.run import flops_of, header, refuse_earlier_run
 from keras_structnets.training.saved import accuracy, load_model
-from keras_structnets.types import Path
 from keras_structnets.zoo.records import sha256
 
 COPIED = ("history.csv", "curves.png")

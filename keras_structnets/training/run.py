@@ -9,6 +9,7 @@ import numpy as np
 
 import keras_structnets
 from keras_structnets import zoo
+from keras_structnets.signatures import Path
 from keras_structnets.training import cards, checkpoint, files
 from keras_structnets.training.augment import Batches, centre_crop, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
@@ -17,7 +18,6 @@ from keras_structnets.training.data import images_of
 from keras_structnets.training.extra import extra
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import accuracy, load_model
-from keras_structnets.types import Path
 from keras_structnets.zoo.registry import parameters_of
 
 

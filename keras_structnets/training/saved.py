@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_structnets.signatures import Path
 from keras_structnets.training import sources
 from keras_structnets.training.augment import centre_crop
 from keras_structnets.training.data import load
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.types import Path
 from keras_structnets.zoo import records
 from keras_structnets.zoo.registry import trained_model
 

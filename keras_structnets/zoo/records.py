@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any
 
-from keras_structnets.types import Path
+from keras_structnets.signatures import Path
 
 _HERE = pathlib.Path(__file__)
 _PLACES = (_HERE.parent / "trained", _HERE.parents[2] / "zoo")  # in a wheel, in a checkout

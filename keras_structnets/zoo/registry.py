@@ -14,7 +14,7 @@ import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
-from keras_structnets.types import Identifier, Path, Tensor
+from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
 from keras_structnets.zoo.flops import Flops, flops
 
