@@ -98,6 +98,17 @@ def test_templates_can_be_kept(images):
     assert len(report.plot().axes) == 4
 
 
+def test_a_sequential_model_is_pretrained_like_a_functional_one(images):
+    def reports():
+        parts = [keras.layers.Conv2D(6, 3), ksn.layers.Similarity2D(4)]
+        sequential = keras.Sequential([keras.Input(SHAPE), *parts])
+        yield pretrain(sequential, images)
+        yield pretrain(keras.Model(sequential.inputs, sequential.outputs), images)
+
+    first, second = (report.layers[0].log_likelihoods for report in reports())
+    assert first == second
+
+
 def test_a_seed_gives_the_same_weights_and_another_seed_others(images):
     weights = []
     for seed in (0, 0, 1):
