@@ -7,7 +7,7 @@ for their pages.
 
 import contextlib
 import hashlib
-import importlib.metadata
+import importlib
 import io
 import json
 import pathlib
@@ -103,11 +103,15 @@ def write_outputs(path):
     found = {
         "source": checksum(path),
         "backend": backend,
-        "versions": {name: importlib.metadata.version(name) for name in ("keras", backend)},
+        "versions": {name: version_of(name) for name in ("keras", backend)},
         "cells": cells,
     }
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     (folder / "outputs.json").write_text(text, encoding="utf-8")
+
+
+def version_of(module):
+    return str(importlib.import_module(module).__version__)
 
 
 def as_seen(printed):
