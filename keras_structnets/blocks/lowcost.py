@@ -124,7 +124,8 @@ def connecting_layer(x: Tensor, kernel_size: Sizes = 3) -> Tensor:
         (None, 16, 16, 32)
     """
     x = keras_layers.Concatenate()([x, layers.StencilConv2D(kernel_size)(x)])
-    return keras_layers.AveragePooling2D(2, padding="same")(normalize(x))
+    mean = layers.MEXPooling2D(2, padding="same", beta=0.0, trainable_beta=False)
+    return mean(normalize(x))
 
 
 def opening_layer(x: Tensor, filters: int) -> Tensor:
@@ -141,7 +142,7 @@ def opening_layer(x: Tensor, filters: int) -> Tensor:
 
 def _conv(x, kernel_size, filters=None):
     filters = filters or x.shape[-1]
-    conv = keras_layers.Conv2D(
-        filters, kernel_size, padding="same", use_bias=False, kernel_initializer="he_uniform"
+    conv = layers.GConv2D(
+        filters, (), kernel_size, padding="same", use_bias=False, kernel_initializer="he_uniform"
     )
     return conv(x)

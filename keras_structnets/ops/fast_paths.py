@@ -16,19 +16,103 @@ JAX has the gradients written out. There is no native form in 3-D: the shifted f
 """
 
 import itertools
+import math
 
 import keras
 from keras import ops
+from keras.backend import standardize_dtype
+
+_N_PARTS = 4
 
 
-def depthwise(x, kernel):
-    """Depthwise correlation without padding, [b, *n, c] with [*k, c] -> [b, *(n - k + 1), c]."""
-    return _depthwise_form(x, kernel)(x, kernel)
+def depthwise(x, kernel, border=None, chained=False):
+    """Depthwise correlation of images with a border of zeros.
+
+    Args:
+        x: [b, *n, c].
+        kernel: [*k, c].
+        border: zeros (before, after) each spatial axis; None for none.
+        chained: whether `x` or the result is that of another depthwise product.
+
+    Returns:
+        [b, *(n + before + after - k + 1), c].
+    """
+    form = _depthwise_form(x, kernel, chained)
+    sides = [(k - 1) // 2 for k in kernel.shape[:-1] if k % 2]
+    if form in _PADDING and border == [(side, side) for side in sides]:
+        return form(x, kernel, padding="same")
+    if border is not None:
+        x = ops.pad(x, [(0, 0), *border, (0, 0)])
+    return form(x, kernel)
 
 
-def native_depthwise(x, kernel):
+def native_depthwise(x, kernel, padding="valid"):
     """`depthwise` as the backend's own operation, in 1-D and 2-D."""
-    return ops.depthwise_conv(x, ops.expand_dims(kernel, -1), padding="valid")
+    return ops.depthwise_conv(x, ops.expand_dims(kernel, -1), padding=padding)
+
+
+def transposed_depthwise(x, kernel, padding="valid"):
+    """`native_depthwise` with the channels first, for which Keras copies nothing on PyTorch."""
+    kernel = ops.expand_dims(kernel, -1)
+    x = _channels_first(x)
+    y = ops.depthwise_conv(x, kernel, padding=padding, data_format="channels_first")
+    return _channels_last(y)
+
+
+def cast(y, dtype):
+    """`y` in `dtype`, clipped to its range; nothing is computed where it has that type already."""
+    dtype = standardize_dtype(dtype)
+    return y if standardize_dtype(y.dtype) == dtype else ops.saturate_cast(y, dtype)
+
+
+def conv(x, kernel, strides, padding, dilation_rate):
+    """Convolution of [b, *n, c] with [*k, c, c'], as `keras.ops.conv`."""
+    backend = keras.backend.backend()
+    if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *_tuple(strides))):
+        return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
+    if backend == "torch":
+        x = _channels_first(x)
+        y = ops.conv(x, kernel, strides, padding, "channels_first", dilation_rate)
+        return _channels_last(y)
+    return ops.conv(x, kernel, strides, padding, "channels_last", dilation_rate)
+
+
+def pointwise(x, matrix):
+    """`x @ matrix` at each position, [..., c] with [c, c'] -> [..., c']."""
+    if keras.backend.backend() == "torch" and len(x.shape) in (3, 4, 5):
+        return conv(
+            x, ops.reshape(matrix, (*[1] * (len(x.shape) - 2), *matrix.shape)), 1, "valid", 1
+        )
+    rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), matrix)
+    return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[-1]))
+
+
+def average_pool(x, pool_size, strides):
+    """Mean over windows inside the image, [b, *n, c] -> [b, *n', c]."""
+    if keras.backend.backend() != "torch":
+        return ops.average_pool(x, pool_size, strides)
+    y = ops.average_pool(_channels_first(x), pool_size, strides, data_format="channels_first")
+    return _channels_last(y)
+
+
+def max_pool(x, pool_size, strides, padding):
+    """Maximum over windows, [b, *n, c] -> [b, *n', c]."""
+    if keras.backend.backend() != "torch":
+        return ops.max_pool(x, pool_size, strides, padding)
+    x = _channels_first(x)
+    return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
+
+
+def _tuple(value):
+    return value if isinstance(value, (tuple, list)) else (value,)
+
+
+def _channels_first(x):
+    return ops.moveaxis(x, -1, 1)
+
+
+def _channels_last(x):
+    return ops.moveaxis(x, 1, -1)
 
 
 def shifted_depthwise(x, kernel):
@@ -37,17 +121,41 @@ def shifted_depthwise(x, kernel):
     return sum(terms)
 
 
-@ops.custom_gradient
 def written_depthwise(x, kernel):
     """`shifted_depthwise` with both gradients written out; it has no forward-mode derivative."""
+    return _written(shifted_depthwise)(x, kernel)
 
-    def gradients(upstream):
-        reach = [(k - 1, k - 1) for k in kernel.shape[:-1]]
-        padded = ops.pad(upstream, [(0, 0), *reach, (0, 0)])
-        mirrored = ops.flip(kernel, tuple(range(len(reach))))
-        return shifted_depthwise(padded, mirrored), _kernel_gradient(x, upstream, kernel.shape)
 
-    return shifted_depthwise(x, kernel), gradients
+def looped_depthwise(x, kernel):
+    """`written_depthwise` in loops over parts of the batch, which XLA fuses with nothing outside.
+
+    One depthwise product after another XLA fuses into one, that computes the first anew for each
+    entry of the stencil.
+    """
+    return _written(_in_parts)(x, kernel)
+
+
+def _written(product):
+    @ops.custom_gradient
+    def depthwise(x, kernel):
+        def gradients(upstream):
+            reach = [(k - 1, k - 1) for k in kernel.shape[:-1]]
+            padded = ops.pad(upstream, [(0, 0), *reach, (0, 0)])
+            mirrored = ops.flip(kernel, tuple(range(len(reach))))
+            return product(padded, mirrored), _kernel_gradient(x, upstream, kernel.shape)
+
+        return product(x, kernel), gradients
+
+    return depthwise
+
+
+def _in_parts(x, kernel):
+    n = math.gcd(x.shape[0], _N_PARTS)
+    if n == 1 or not _on_cpu():
+        return shifted_depthwise(x, kernel)
+    parts = ops.reshape(x, (n, -1, *x.shape[1:]))
+    y = ops.map(lambda part: shifted_depthwise(part, kernel), parts)
+    return ops.reshape(y, (-1, *y.shape[2:]))
 
 
 def _kernel_gradient(x, upstream, shape):
@@ -65,11 +173,16 @@ def _kernel_gradient(x, upstream, shape):
     return ops.reshape(sums, shape)
 
 
-def _depthwise_form(x, kernel):
-    jax = keras.backend.backend() == "jax"
-    if jax and not keras.utils.is_keras_tensor(x):
-        return written_depthwise
-    return shifted_depthwise if jax or len(kernel.shape) > 3 else native_depthwise
+def _depthwise_form(x, kernel, chained):
+    backend = keras.backend.backend()
+    if backend == "jax" and not keras.utils.is_keras_tensor(x):
+        return looped_depthwise if chained else written_depthwise
+    if backend == "jax" or len(kernel.shape) > 3:
+        return shifted_depthwise
+    return transposed_depthwise if backend == "torch" else native_depthwise
+
+
+_PADDING = (native_depthwise, transposed_depthwise)  # the forms with a border of their own
 
 
 def _on_cpu():

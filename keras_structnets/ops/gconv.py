@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_structnets import checks
+from keras_structnets.ops.fast_paths import conv
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -66,12 +67,11 @@ def generalized_conv(
     strides, dilation_rate = _checked_window(strides, padding, dilation_rate, rank)
     kept, contracted = _checked_structure(x, kernel, contract, rank)
     _check_kernel_fits(x, kernel, padding, dilation_rate, rank)
-    y = ops.conv(
+    y = conv(
         _fold_input(x, kept, contracted, rank),
         _fold_kernel(kernel, len(contracted), rank),
         strides,
         padding,
-        "channels_last",
         dilation_rate,
     )
     outputs = tuple(kernel.shape)[rank + 1 + len(contracted) :]

@@ -12,7 +12,7 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from keras_structnets import checks
-from keras_structnets.ops.fast_paths import depthwise
+from keras_structnets.ops.fast_paths import cast, depthwise, pointwise
 from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrices, transform
 from keras_structnets.signatures import Tensor
 
@@ -41,7 +41,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         [-1.0, 2.0, -1.0]
     """
     x, kernel = _tensors(x, kernel)
-    return depthwise(_pad(x, _reach(kernel, padding), padding), kernel)
+    return _product(x, kernel, padding)
 
 
 def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
@@ -65,9 +65,7 @@ def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tenso
         [-2.0, -2.0, 2.0]
     """
     y, kernel = _tensors(y, kernel)
-    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
-    axes = tuple(range(len(kernel.shape) - 1))
-    return depthwise(_pad(y, mirrored, padding), ops.flip(kernel, axes))
+    return _adjoint(y, kernel, padding)
 
 
 def linear_mix_conv(
@@ -94,7 +92,7 @@ def linear_mix_conv(
         [[[12.0, 21.0]]]
     """
     x, pointwise_kernel = _tensors(x, pointwise_kernel)
-    return depthwise_conv(x, depthwise_kernel, padding) + ops.matmul(x, pointwise_kernel)
+    return depthwise_conv(x, depthwise_kernel, padding) + pointwise(x, pointwise_kernel)
 
 
 def explicit_diffusion(
@@ -125,8 +123,8 @@ def explicit_diffusion(
     """
     x, kernel = _tensors(x, kernel)
     y, kernel = _wide(x), _wide(kernel)
-    y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
-    return ops.saturate_cast(y, x.dtype)
+    diffused = _adjoint(_product(y, kernel, padding, chained=True), kernel, padding, chained=True)
+    return cast(y - step_size * diffused, x.dtype)
 
 
 def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
@@ -183,7 +181,7 @@ def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
     y = transform(_wide(x)[..., None], matrices)  # [b, 2, *n, c // 2 + 1, 1]
     re, im = (part[..., None] for part in circulant_spectrum(kernel, x.shape[1:-1]))
     y = ops.stack([y[:, 0] * re - y[:, 1] * im, y[:, 1] * re + y[:, 0] * im], axis=1)
-    return ops.saturate_cast(inverse(y, matrices)[..., 0], x.dtype)
+    return cast(inverse(y, matrices)[..., 0], x.dtype)
 
 
 def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
@@ -270,7 +268,7 @@ def _power(spectrum):
 def _filter(x, response):
     """Multiply each frequency of `x` by the real `response`."""
     matrices = dft_matrices(x.shape[1:-1])
-    return ops.saturate_cast(inverse(transform(_wide(x), matrices) * response, matrices), x.dtype)
+    return cast(inverse(transform(_wide(x), matrices) * response, matrices), x.dtype)
 
 
 def _tensors(*arrays):
@@ -289,12 +287,22 @@ def _reach(kernel, padding):
     return [(c, k - 1 - c) for c, k in zip(centers, kernel.shape[:-1], strict=True)]
 
 
-def _pad(x, reach, padding):
+def _product(x, kernel, padding, chained=False):
+    return _correlate(x, kernel, _reach(kernel, padding), padding, chained)
+
+
+def _adjoint(y, kernel, padding, chained=False):
+    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
+    axes = tuple(range(len(kernel.shape) - 1))
+    return _correlate(y, ops.flip(kernel, axes), mirrored, padding, chained)
+
+
+def _correlate(x, kernel, reach, padding, chained):
     if padding == "same":
-        return ops.pad(x, [(0, 0), *reach, (0, 0)])
+        return depthwise(x, kernel, reach, chained)
     for axis, (before, after) in enumerate(reach, start=1):
         x = _wrap(x, axis, before, after)
-    return x
+    return depthwise(x, kernel, chained=chained)
 
 
 def _wrap(x, axis, before, after):

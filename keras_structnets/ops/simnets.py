@@ -1,16 +1,21 @@
 """Deep SimNets: similarity and MEX (log-mean-exp), with gradients that stay finite everywhere."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_structnets import checks
+from keras_structnets.ops import fast_paths
 from keras_structnets.ops.patches import same_padding, windows
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
 _SAFE = 60.0  # range of beta * c up to which exponentials and gradients over them are finite
+_CLOSE = 16.0  # range of beta * c up to which the gradient of beta keeps its digits by products
+_TINY = 1e-20  # distance up to which an input counts as equal to a template
 _UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
 
 
@@ -31,7 +36,7 @@ def linear_similarity(x: Tensor, templates: Tensor, weights: Tensor | None = Non
         [[1.0, 2.0, 3.0]]
     """
     u_z = templates if weights is None else templates * weights
-    return ops.matmul(x, ops.cast(u_z, x.dtype))
+    return fast_paths.pointwise(x, ops.cast(u_z, x.dtype))
 
 
 def lp_similarity(
@@ -73,7 +78,7 @@ def lp_similarity(
         y = _l2_similarity(x, z, u)
     else:
         y = _columns(lambda x: _lp_columns(p)(x, z, u, ops.cast(p, "float32")), x)
-    return ops.saturate_cast(y, dtype)
+    return fast_paths.cast(y, dtype)
 
 
 def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
@@ -108,7 +113,7 @@ def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
     else:
         b = ops.cast(offsets, "float32")
         y = _columns(lambda x: _mex_columns(_is_static(beta))(x, b, _finite(beta)), x)
-    return ops.saturate_cast(y, dtype)
+    return fast_paths.cast(y, dtype)
 
 
 def mex_pool(
@@ -148,15 +153,16 @@ def mex_pool(
     strides = checks.integers("mex_pool", "strides", strides, rank)
     checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
     if _is_static(beta) and beta == float("inf"):
-        return ops.max_pool(x, pool_size, strides, padding)
+        return fast_paths.max_pool(x, pool_size, strides, padding)
     mass = None
-    if padding == "same":
+    if padding == "same" and _needs_border(x.shape[1:-1], pool_size, strides):
         mass = _mass_inside(x.shape[1:-1], pool_size, strides)
     x, dtype = _float32(x)
     if _is_static(beta) and beta == 0:
-        return ops.saturate_cast(_average_pool(x, pool_size, strides, mass), dtype)
+        return fast_paths.cast(_average_pool(x, pool_size, strides, mass), dtype)
+    padding = "valid" if mass is None else "same"
     entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
-    return ops.saturate_cast(_log_mean_exp(mass, _is_static(beta))(entries, _finite(beta)), dtype)
+    return fast_paths.cast(_log_mean_exp(mass, _is_static(beta))(entries, _finite(beta)), dtype)
 
 
 def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
@@ -184,16 +190,25 @@ def _l2_similarity(x, z, u):
     centre = ops.stop_gradient(ops.mean(z, axis=1))  # [n_in]; the similarity does not depend on it
     x, z = x - centre, z - centre[:, None]
     u_z = u * z
-    return 2 * ops.matmul(x, u_z) - ops.matmul(x * x, u) - ops.sum(u_z * z, axis=0)
+    return (
+        2 * fast_paths.pointwise(x, u_z) - fast_paths.pointwise(x * x, u) - ops.sum(u_z * z, axis=0)
+    )
 
 
 def _lp_columns(p):
     """Columns [n_in, m] -> [n_out, m] of -sum_i u |x - z|^p, by a loop over the outputs."""
-    learn_p, p_is_1 = not _is_static(p), _is_static(p) and p == 1
+    learn_p, static_p = not _is_static(p), p
 
     def power(difference, p):
-        size = ops.abs(difference)
-        return size if p_is_1 else ops.power(size, p)
+        return _power(ops.abs(difference), p if learn_p else static_p)
+
+    def slope(difference, p):
+        """Derivative of |difference|^p over p; 0 at 0."""
+        sign, size = ops.sign(difference), ops.abs(difference)
+        if not learn_p and static_p >= 1:
+            return sign * _power(size, static_p - 1)
+        apart = size > _TINY
+        return ops.where(apart, sign * ops.power(ops.where(apart, size, 1.0), p - 1), 0.0)
 
     @keras.ops.custom_gradient
     def similarity(x, z, u, p):
@@ -208,16 +223,15 @@ def _lp_columns(p):
             def of_input(inputs):
                 x_i, z_i, u_i = inputs  # [m], [n_out], [n_out]
                 difference = x_i[None] - z_i[:, None]  # [n_out, m]
-                size = ops.abs(difference)
-                apart = size > 1e-20  # at x = z the gradient is 0
-                size = ops.where(apart, size, 1.0)
-                size_p = power(size, p)
-                slope = ops.where(apart, ops.sign(difference) * p * size_p / size, 0.0)
-                g_size_p = ops.where(apart, g * size_p, 0.0)
-                g_p = ops.sum(g_size_p * ops.log(size) * u_i[:, None]) if learn_p else 0.0 * p
-                g_z = u_i * ops.sum(g * slope, axis=1)
-                g_x = -ops.matmul(u_i[None], g * slope)[0]
-                return g_x, g_z, -ops.sum(g_size_p, axis=1), -g_p
+                g_slope = g * slope(difference, p)
+                g_size = g_slope * difference  # g |difference|^p
+                g_x = -p * ops.matmul(u_i[None], g_slope)[0]
+                g_z = p * u_i * ops.sum(g_slope, axis=1)
+                g_p = 0.0 * p
+                if learn_p:
+                    size = ops.maximum(ops.abs(difference), _TINY)
+                    g_p = -ops.sum(g_size * ops.log(size) * u_i[:, None])
+                return g_x, g_z, -ops.sum(g_size, axis=1), g_p
 
             g_x, g_z, g_u, g_p = _map(of_input, (x, z, u))
             return g_x, g_z, g_u, ops.sum(g_p)
@@ -225,6 +239,14 @@ def _lp_columns(p):
         return y, gradient
 
     return similarity
+
+
+def _power(size, p):
+    """size^p for size >= 0; by roots and products where p is a small multiple of 1/2."""
+    if not _is_static(p) or 2 * p not in range(9):
+        return ops.power(size, p)
+    factors = [size] * int(p) + [ops.sqrt(size)] * (p != int(p))
+    return functools.reduce(ops.multiply, factors) if factors else ops.ones_like(size)
 
 
 # MEX. `c` [n, ...] holds the terms along its first axis; `mass` [n, ...] what share each has in the
@@ -276,12 +298,15 @@ def _products_are_accurate(x, b, beta):
     No sum underflows if either the inputs of a position or the offsets of an output lie within
     60 / |beta|; no difference of logarithms cancels if beta times one of the ranges is above 1.
     """
-    of_x = ops.max(ops.max(x, axis=0) - ops.min(x, axis=0))
-    of_b = ops.max(ops.max(b, axis=0) - ops.min(b, axis=0))
-    size = ops.abs(beta)
+    of_x, of_b, size = _range(x), _range(b), ops.abs(beta)
     return ops.logical_and(
         size * ops.minimum(of_x, of_b) <= _SAFE, size * ops.maximum(of_x, of_b) >= _SMALL
     )
+
+
+def _range(c):
+    """The largest range of the entries along the first axis."""
+    return ops.max(ops.max(c, axis=0) - ops.min(c, axis=0))
 
 
 def _value_by_products(x, b, beta):
@@ -297,9 +322,24 @@ def _slope_by_products(x, b, beta, g, reference, log_mean, beta_is_static):
     g_sum = g * ops.exp(-log_mean) / x.shape[0]  # [n_out, m]
     g_x = p * ops.matmul(q, g_sum)
     g_b = q * ops.matmul(p, ops.transpose(g_sum))
-    # by a loop: by products the winner's distance would cancel
-    g_beta = 0.0 * beta if beta_is_static else _gradient_of_beta(_far_slope, x, b, beta, g)
-    return g_x, g_b, g_beta
+    return g_x, g_b, 0.0 * beta if beta_is_static else _beta_by_products(x, b, beta, g, log_mean)
+
+
+def _beta_by_products(x, b, beta, g, log_mean):
+    """Gradient of beta; by a loop where the distance of the winner would cancel."""
+
+    def by_products():
+        (p, of_x), (q, of_b) = _shifted_exp(x, beta), _shifted_exp(b, beta)
+        distance = ops.matmul(ops.transpose(q), p * (x - of_x[None]))
+        distance = distance + ops.matmul(ops.transpose(q * (b - of_b[None])), p)  # [n_out, m]
+        mean = distance * ops.exp(-log_mean) / x.shape[0]
+        return ops.sum(g * (mean - log_mean / beta)) / beta
+
+    return ops.cond(
+        ops.abs(beta) * ops.minimum(_range(x), _range(b)) <= _CLOSE,
+        by_products,
+        lambda: _gradient_of_beta(_far_slope, x, b, beta, g),
+    )
 
 
 def _shifted_exp(c, beta):
@@ -406,11 +446,17 @@ def _mass(c, mass):
 def _average_pool(x, pool_size, strides, mass):
     """Mean over windows; `ops.average_pool` pads 'same' in another way on PyTorch (Keras 3.15)."""
     if mass is None:
-        return ops.average_pool(x, pool_size, strides, "valid")
+        return fast_paths.average_pool(x, pool_size, strides)
     sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
     x = ops.pad(x, [(0, 0), *(same_padding(n, k, s) for n, k, s in sizes), (0, 0)])
     share = ops.max(mass, axis=0)  # 1 / entries inside the image
-    return ops.average_pool(x, pool_size, strides, "valid") * (share * mass.shape[0])
+    return fast_paths.average_pool(x, pool_size, strides) * (share * mass.shape[0])
+
+
+def _needs_border(spatial, pool_size, strides):
+    """Whether windows with "same" padding reach out of the image."""
+    sizes = zip(spatial, pool_size, strides, strict=True)
+    return any(None in size or any(same_padding(*size)) for size in sizes)
 
 
 def _mass_inside(spatial, pool_size, strides):
