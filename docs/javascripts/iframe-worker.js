@@ -1,3 +1,49 @@
-/* iframe-worker 1.0.4, https://github.com/squidfunk/iframe-worker: MIT License, (c) 2020-2022 Martin Donath.
-   The search of Material runs in a worker, which browsers refuse to pages opened as files; this stands in. */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+/* The search runs in a Worker, which browsers deny to pages that are opened as files. There a hidden
+   frame takes its place: it loads the same script, and the two talk through a channel. */
+if (location.protocol === "file:") {
+  const inFrame = () => {
+    const load = (url) =>
+      new Promise((resolve) => {
+        const script = document.createElement("script");
+        script.src = url;
+        script.onload = resolve;
+        document.head.append(script);
+      });
+    window.importScripts = (...urls) =>
+      urls.reduce((before, url) => before.then(() => load(url)), Promise.resolve());
+    const start = ({ data: url, ports: [port] }) => {
+      port.onmessage = ({ data }) => dispatchEvent(new MessageEvent("message", { data }));
+      window.postMessage = (data) => port.postMessage(data);
+      load(url);
+    };
+    addEventListener("message", start, { once: true });
+  };
+
+  window.Worker = class extends EventTarget {
+    constructor(url) {
+      super();
+      const { port1, port2 } = new MessageChannel();
+      this.port = port1;
+      port1.onmessage = ({ data }) => {
+        const event = new MessageEvent("message", { data });
+        this.dispatchEvent(event);
+        this.onmessage?.(event);
+      };
+      this.frame = document.createElement("iframe");
+      this.frame.hidden = true;
+      this.frame.srcdoc = `<script>(${inFrame})()</script>`;
+      this.frame.onload = () =>
+        this.frame.contentWindow.postMessage(new URL(url, document.baseURI).href, "*", [port2]);
+      document.body.append(this.frame);
+    }
+
+    postMessage(data) {
+      this.port.postMessage(data);
+    }
+
+    terminate() {
+      this.port.close();
+      this.frame.remove();
+    }
+  };
+}
