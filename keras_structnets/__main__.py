@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import importlib
 import os
+import pathlib
 import subprocess
 import sys
 import tomllib
@@ -15,7 +17,8 @@ from keras_structnets.training.recipe import CHOICES
 
 DATASETS = "|".join((*training.sources.NAMES, "PATH"))
 BACKENDS = ("jax", "torch", "tensorflow")
-COMMANDS = ("list", "show", "train", "pretrain", "record", "evaluate", "predict")
+BENCHMARKS = ("layers", "models", "figure1")
+COMMANDS = ("list", "show", "train", "pretrain", "record", "evaluate", "predict", "bench")
 
 
 def main(argv=None):
@@ -112,6 +115,26 @@ def predict(model, images):
         print(f"{path}\t{name}\t{output:.4f}")
 
 
+def bench(what, pattern, rounds, batch_size, device, out):
+    """Time layers or models of ours against what one would use instead."""
+    options = {"pattern": pattern, "rounds": rounds}
+    if what == "figure1":
+        options["batch_size"] = batch_size
+    elif batch_size is not None:
+        raise ValueError("bench: --batch-size is for figure1. Leave it out.")
+    training.extra("matplotlib")
+    _benchmarks().main(what, out, device, **options)
+
+
+def _benchmarks():
+    """The programs in benchmarks/: inside the package in a wheel, beside it in a checkout."""
+    try:
+        return importlib.import_module("keras_structnets.benchmarks.run")
+    except ModuleNotFoundError:
+        sys.path.append(str(pathlib.Path(__file__).parents[1]))
+        return importlib.import_module("benchmarks.run")
+
+
 class _Parser(argparse.ArgumentParser):
     """Says "Did you mean ...?" for an unknown command."""
 
@@ -198,7 +221,32 @@ def _parser():
     )
     sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
     sub.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
+
+    sub = add(
+        "bench",
+        bench,
+        "time layers or models against what one would use instead, and write JSON and a plot",
+        "bench layers --backend torch",
+    )
+    sub.add_argument(
+        "what",
+        choices=BENCHMARKS,
+        metavar="|".join(BENCHMARKS),
+        help="layers: against other layers of the backend; models: against PyTorch, which has to be "
+        "installed; figure1: that of the low-cost paper",
+    )
+    sub.add_argument("--only", dest="pattern", metavar="TEXT", help="what has TEXT in its name")
+    sub.add_argument("--rounds", type=_positive, metavar="INT", help="turns that each one takes")
+    sub.add_argument("--batch-size", type=_positive, metavar="INT", help="of figure1, default: 2")
+    sub.add_argument("--device", metavar="DEVICE", help="for example cpu:0 or gpu:0")
+    sub.add_argument("--out", metavar="FOLDER", default="runs/bench", help="default: runs/bench")
     return parser
+
+
+def _positive(text):
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0. Use for example 5.")
+    return int(text)
 
 
 def _add_train_arguments(sub):

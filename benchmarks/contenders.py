@@ -1,0 +1,94 @@
+"""What layers of ours are compared with: the same by other means, in the same backend."""
+
+import keras
+from keras import ops
+
+import keras_structnets as ksn
+
+
+class Held(keras.layers.Layer):
+    """A weight of the given shape in place of the input, so that a step makes its gradient too."""
+
+    def __init__(self, shape):
+        super().__init__()
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.held = self.add_weight(shape=shape, initializer=normal, name="held")
+
+    def call(self, x):
+        return ops.convert_to_tensor(self.held)
+
+
+class Einsum(keras.layers.Layer):
+    """Partial contraction of structure (s, t): an einsum for each entry of a 3x3 kernel."""
+
+    def build(self, input_shape):
+        n_in, _, t = input_shape[-3:]
+        self.kernel = self.add_weight(shape=(3, 3, n_in, t, 1, t), name="kernel")
+
+    def call(self, x):
+        height, width = x.shape[1:3]
+        x = ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0)])
+        kernel = ops.convert_to_tensor(self.kernel)
+        return sum(
+            ops.einsum("bhwmst,mtce->bhwcse", x[:, i : i + height, j : j + width], kernel[i, j])
+            for i in range(3)
+            for j in range(3)
+        )
+
+
+class TwoProducts(keras.layers.Layer):
+    """Two products of matrices, the least that a weighted l2 similarity takes."""
+
+    def build(self, input_shape):
+        n = input_shape[-1]
+        self.a = self.add_weight(shape=(n, n), name="a")
+        self.b = self.add_weight(shape=(n, n), name="b")
+
+    def call(self, x):
+        return ops.matmul(x, self.a) + ops.matmul(x, self.b)
+
+
+class BroadcastSimilarity(ksn.layers.Similarity2D):
+    """The similarity as its formula stands, through a tensor of [b, h, w, inputs, templates]."""
+
+    def call(self, x):
+        z, u = self.templates[0, 0], self.similarity_weights[0, 0]
+        return -ops.sum(u * ops.abs(x[..., None] - z) ** self.p, axis=-2)
+
+
+class BroadcastMEX(ksn.layers.MEX):
+    """MEX by logsumexp over a tensor of [b, h, w, inputs, outputs]."""
+
+    def call(self, x):
+        beta = ops.convert_to_tensor(self.beta)
+        terms = beta * (x[..., None] + ops.convert_to_tensor(self.offsets))
+        return (ops.logsumexp(terms, axis=-2) - ops.log(float(x.shape[-1]))) / beta
+
+
+class Diffused(keras.layers.Layer):
+    """An operator of the low-cost networks with the 1x1 convolution of its reaction."""
+
+    def __init__(self, diffusion):
+        super().__init__()
+        self.diffusion = diffusion
+
+    def build(self, input_shape):
+        self.reaction = ksn.layers.GConv2D(input_shape[-1], (), 1, use_bias=False)
+        self.reaction.build(input_shape)
+        self.diffusion.build(input_shape)
+
+    def call(self, x):
+        return self.diffusion(x + self.reaction(x))
+
+
+def fully_coupled(channels, size=3):
+    """An ordinary convolution."""
+    return keras.layers.Conv2D(channels, size, padding="same", use_bias=False)
+
+
+def model_of(layer, shape, held):
+    """`layer` compiled as `fit` compiles it, on a weight of `shape`, or on an input [b, ...]."""
+    x = keras.Input(batch_shape=(shape[0], 1) if held else shape)
+    model = keras.Model(x, layer(Held(shape)(x)) if held else layer(x))
+    model.compile(keras.optimizers.SGD(1e-6), lambda _, y: ops.mean(ops.square(y)))
+    return model

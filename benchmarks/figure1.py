@@ -1,0 +1,55 @@
+"""Figure 1 of the low-cost paper: time of a fully coupled convolution over that of its cheap forms.
+
+    structnets bench figure1 [--backend jax|torch|tensorflow] [--device DEVICE] [--batch-size 64]
+
+Forward, over the size of the image, of the stencil and the number of channels. What does not vary is
+as in the paper: images of 64x64, 256 channels, stencils of 3x3, and with `--batch-size 64` batches of
+64. Without it a batch has 2 images, which is what a CPU does in a reasonable time; the ratio hardly
+depends on it. Above 1 the cheap form is the faster one.
+"""
+
+import keras
+import numpy as np
+
+import keras_structnets as ksn
+
+from . import timing
+from .contenders import fully_coupled, model_of
+
+SIZE, STENCIL, CHANNELS = 64, 3, 256
+VARIED = {
+    "size of the image": ("size", (16, 32, 64, 128)),
+    "size of the stencil": ("stencil", (3, 5, 7)),
+    "channels": ("channels", (32, 64, 128, 256, 512)),
+}
+FORMS = {
+    "depthwise": ksn.layers.StencilConv2D,
+    "explicit": ksn.layers.ExplicitDiffusion2D,
+    "implicit": ksn.layers.ImplicitDiffusion2D,
+    "circulant": ksn.layers.CirculantDiffusion2D,
+}
+
+
+def main(pattern="", rounds=5, batch_size=2):
+    """Measure all points whose panel contains `pattern`; the result as it is saved."""
+    found = {"rounds": rounds, "batch size": batch_size}
+    for panel, (varied, values) in VARIED.items():
+        if pattern.lower() in panel:
+            for value in values:
+                for form, ratio in point(batch_size, rounds, **{varied: value}).items():
+                    found.setdefault(f"times faster by {panel}: {form}", {})[str(value)] = ratio
+                    print(f"{panel} {value}, {form}: {ratio} times faster", flush=True)
+    return found
+
+
+def point(batch_size, rounds, size=SIZE, stencil=STENCIL, channels=CHANNELS):
+    """{form: time of the fully coupled convolution over its own}."""
+    shape = (batch_size, size, size, channels)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    layers = {name: form(stencil) for name, form in FORMS.items()}
+    layers["coupled"] = fully_coupled(channels, stencil)
+    models = {name: model_of(layer, shape, held=False) for name, layer in layers.items()}
+    steps = {name: lambda model=model: model.predict_on_batch(x) for name, model in models.items()}
+    times = timing.alternate(steps, rounds, warm_up=2)
+    keras.utils.clear_session(free_memory=False)
+    return {form: timing.times_faster(times, form, "coupled")[1] for form in FORMS}
