@@ -35,10 +35,6 @@ def _conv(kernel, *bias):
     return kernel.transpose(3, 2, 0, 1), *bias
 
 
-def _pointwise(kernel):
-    return (kernel.T[:, :, None, None],)
-
-
 def _stencil(kernel):
     return (kernel.transpose(2, 0, 1)[:, None],)
 
@@ -49,6 +45,8 @@ def _linear_mix(stencil, pointwise):
 
 def _gconv(kernel):
     """[k, k, m, s, t, channels, *structure] as [out, in, k, k]; nearest axis first in the kernel."""
+    if kernel.ndim == 4:  # no structure
+        return _conv(kernel)
     k, _, m = kernel.shape[:3]
     kernel = kernel.transpose(0, 1, 2, 4, 3, *range(5, kernel.ndim))
     n_in = m * kernel.shape[3] * kernel.shape[4]
@@ -64,7 +62,7 @@ KINDS = {
     "ExplicitDiffusion2D": (Diffusion, _stencil),
     "ImplicitDiffusion2D": (Diffusion, _stencil),
     "LinearMixConv2D": (LinearMixConv, _linear_mix),
-    "GConv2D": (GConv2d, _gconv),
+    "GConv2D": ((GConv2d, nn.Conv2d), _gconv),
     "PReLU": (PReLU, lambda slope: (slope.reshape(-1),)),
     "Similarity2D": (Similarity, lambda z, u: (z[0, 0].T, u[0, 0].T)),
     "MEX": (MEX, lambda offsets, beta: (offsets.T, beta)),
@@ -75,9 +73,10 @@ KINDS = {
 def peer_of(name, model):
     """The peer of a model of the zoo at 10 classes, with its weights."""
     peer = PEERS[name]()
-    for kind, (module_class, convert) in KINDS.items():
+    for kind, (classes, convert) in KINDS.items():
+        classes = classes if isinstance(classes, tuple) else (classes,)
         layers = [x for x in model.layers if type(x).__name__ == kind and x.weights]
-        modules = [m for m in peer.modules() if type(m) is module_class]
+        modules = [m for m in peer.modules() if type(m) in classes]
         if layers:
             assert len(layers) == len(modules), (kind, len(layers), len(modules))
         for layer, module in zip(sorted(layers, key=_number), modules, strict=False):

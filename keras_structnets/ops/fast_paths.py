@@ -71,36 +71,53 @@ def conv(x, kernel, strides, padding, dilation_rate):
     if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *_tuple(strides))):
         return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
     if backend == "torch":
-        x = _channels_first(x)
-        y = ops.conv(x, kernel, strides, padding, "channels_first", dilation_rate)
-        return _channels_last(y)
+        return transposed_conv(x, kernel, strides, padding, dilation_rate)
     return ops.conv(x, kernel, strides, padding, "channels_last", dilation_rate)
+
+
+def transposed_conv(x, kernel, strides, padding, dilation_rate):
+    """`conv` with the channels first, for which Keras copies nothing on PyTorch."""
+    x = _channels_first(x)
+    return _channels_last(ops.conv(x, kernel, strides, padding, "channels_first", dilation_rate))
 
 
 def pointwise(x, matrix):
     """`x @ matrix` at each position, [..., c] with [c, c'] -> [..., c']."""
-    if keras.backend.backend() == "torch" and len(x.shape) in (3, 4, 5):
-        return conv(
-            x, ops.reshape(matrix, (*[1] * (len(x.shape) - 2), *matrix.shape)), 1, "valid", 1
-        )
+    torch = keras.backend.backend() == "torch" and len(x.shape) in (3, 4, 5)
+    return transposed_pointwise(x, matrix) if torch else product_of_rows(x, matrix)
+
+
+def transposed_pointwise(x, matrix):
+    """`pointwise` as a convolution with the channels first."""
+    kernel = ops.reshape(matrix, (*[1] * (len(x.shape) - 2), *matrix.shape))
+    return transposed_conv(x, kernel, 1, "valid", 1)
+
+
+def product_of_rows(x, matrix):
+    """`pointwise` as one product of two matrices."""
     rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), matrix)
     return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[-1]))
 
 
 def average_pool(x, pool_size, strides):
     """Mean over windows inside the image, [b, *n, c] -> [b, *n', c]."""
-    if keras.backend.backend() != "torch":
-        return ops.average_pool(x, pool_size, strides)
+    if keras.backend.backend() == "torch":
+        return transposed_average_pool(x, pool_size, strides)
+    return ops.average_pool(x, pool_size, strides)
+
+
+def transposed_average_pool(x, pool_size, strides):
+    """`average_pool` with the channels first."""
     y = ops.average_pool(_channels_first(x), pool_size, strides, data_format="channels_first")
     return _channels_last(y)
 
 
 def max_pool(x, pool_size, strides, padding):
     """Maximum over windows, [b, *n, c] -> [b, *n', c]."""
-    if keras.backend.backend() != "torch":
-        return ops.max_pool(x, pool_size, strides, padding)
-    x = _channels_first(x)
-    return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
+    if keras.backend.backend() == "torch":
+        x = _channels_first(x)
+        return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
+    return ops.max_pool(x, pool_size, strides, padding)
 
 
 def _tuple(value):

@@ -1,0 +1,112 @@
+"""Equal forms of one operation, of which each backend has its fast one.
+
+    KERAS_BACKEND=jax python -m benchmarks.forms
+
+The milliseconds of a training step of SGD, in which the input is a weight too, so that all gradients
+are made; the forms take turns in one process. 128 images, of 32x32 pixels with 32 channels and of 8x8
+with 128. `keras_structnets/ops/fast_paths.py` chooses by these tables. The fastest of the rounds is
+given: other work on the machine disturbs it least.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_structnets.ops import fast_paths
+
+from . import timing
+from .contenders import model_of, stepper
+
+ROUNDS, BATCH = 12, 128
+SETTINGS = [(32, 32), (128, 8)]  # channels, height and width
+
+
+def bordered(form):
+    """A 3x3 form on an image with a border of zeros."""
+    return lambda x, kernel: form(ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel)
+
+
+def twice(form):
+    """Two depthwise products in a row."""
+    return lambda x, kernel: bordered(form)(bordered(form)(x, kernel), kernel)
+
+
+DEPTHWISE = {
+    "native": fast_paths.native_depthwise,
+    "channels first": fast_paths.transposed_depthwise,
+    "shifted": fast_paths.shifted_depthwise,
+    "written": fast_paths.written_depthwise,
+    "looped": fast_paths.looped_depthwise,
+}
+FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
+    "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
+    "two depthwise": (lambda c: (3, 3, c), {k: twice(f) for k, f in DEPTHWISE.items()}),
+    "convolution 3x3": (
+        lambda c: (3, 3, c, c),
+        {
+            "Keras": lambda x, kernel: ops.conv(x, kernel, padding="same"),
+            "channels first": lambda x, kernel: fast_paths.transposed_conv(x, kernel, 1, "same", 1),
+        },
+    ),
+    "product at each pixel": (
+        lambda c: (c, c),
+        {
+            "Keras matmul": ops.matmul,
+            "rows": fast_paths.product_of_rows,
+            "Keras conv": lambda x, matrix: ops.conv(x, matrix[None, None]),
+            "conv, channels first": fast_paths.transposed_pointwise,
+        },
+    ),
+    "mean over 2x2": (
+        lambda c: (c,),
+        {
+            "Keras": lambda x, scale: ops.average_pool(x * scale, 2),
+            "channels first, mean": lambda x, scale: fast_paths.transposed_average_pool(
+                x * scale, (2, 2), (2, 2)
+            ),
+        },
+    ),
+}
+NOT_ON = {  # what Keras or the CPU does not offer there
+    "tensorflow": {"channels first", "conv, channels first", "channels first, mean"},
+    "jax": {"channels first, mean"},
+    "torch": {"written", "looped"},
+}
+
+
+class Form(keras.layers.Layer):
+    """A form with its kernel."""
+
+    def __init__(self, form, kernel_shape):
+        super().__init__()
+        self.form, self.kernel_shape = form, kernel_shape
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=self.kernel_shape(input_shape[-1]), name="kernel")
+
+    def call(self, x):
+        return self.form(x, ops.convert_to_tensor(self.kernel))
+
+
+def main():
+    found = {"batch": BATCH, "rounds": ROUNDS}
+    left_out = NOT_ON.get(keras.backend.backend(), ())
+    for operation, (kernel_shape, forms) in FORMS.items():
+        for channels, size in SETTINGS:
+            shape = (BATCH, size, size, channels)
+            dummy = np.zeros((BATCH, 1), "float32")
+            steps = {
+                name: stepper(model_of(Form(form, kernel_shape), shape, held=True), dummy, True)
+                for name, form in forms.items()
+                if name not in left_out
+            }
+            times = timing.alternate(steps, ROUNDS)
+            best = {name: float(f"{min(values):.3g}") for name, values in times.items()}
+            key = f"{operation}, {channels} channels, {size}x{size}"
+            found[key] = best
+            print(key, best, flush=True)
+    print(timing.save("forms", found))
+
+
+if __name__ == "__main__":
+    main()

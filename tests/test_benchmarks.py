@@ -1,0 +1,99 @@
+"""The benchmarks run, and compare what is equal."""
+
+import dataclasses
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+from benchmarks import layers, run, timing
+from benchmarks.contenders import Einsum, model_of
+from keras_structnets.__main__ import main
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+NEEDS_TORCH = pytest.mark.skipif(not HAS_TORCH, reason="the peers are PyTorch's")
+BACKEND = keras.backend.backend()
+LIMITS = {"products of matrices, Gflop/s": 1.0, "copies of memory, GB/s": 1.0}
+PEERS = ("explicit_rd_a", "implicit_rd_a", "linear_mix_a", "simnet_2layer", "g_conv_net")
+
+
+@NEEDS_TORCH
+@pytest.mark.no_backend
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_is_the_network_of_the_zoo(name):
+    from benchmarks import peers
+
+    torch = peers.torch
+    model = ksn.zoo.build(name, include_preprocessing=False, classifier_activation=None)
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [w + np.abs(rng.normal(0, 0.1, w.shape)).astype("float32") for w in model.get_weights()]
+    )
+    peer = peers.peer_of(name, model).eval()
+    x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    with torch.inference_mode():
+        theirs = peer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+    ours = model.predict_on_batch(x)
+    np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
+    assert ksn.zoo.info(name).parameters == sum(p.numel() for p in peer.parameters())
+
+
+def test_the_einsum_is_the_partial_contraction():
+    shape = (2, 5, 4, 1, 3, 3)
+    layer = ksn.layers.GConv2D(1, (3,), 3, contract=1, padding="same", use_bias=False)
+    ours, theirs = model_of(layer, shape, False), model_of(Einsum(), shape, False)
+    theirs.set_weights(ours.get_weights())
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    np.testing.assert_allclose(ours.predict_on_batch(x), theirs.predict_on_batch(x), atol=1e-5)
+
+
+def test_bench_writes_what_it_measured(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the picture needs the extra `train`")
+    monkeypatch.setattr(timing, "limits_of_the_machine", lambda: LIMITS)
+    case = next(case for case in layers.cases() if case.name.startswith("MEX"))
+    small = dataclasses.replace(case, shape=(2, 4, 4, 192))
+    monkeypatch.setattr(layers, "cases", lambda: [small])
+    out = tmp_path / "bench"
+    assert main(["bench", "layers", "--only", "MEX", "--rounds", "2", "--out", str(out)]) == 0
+    found = json.loads((out / f"layers_{BACKEND}.json").read_text(encoding="utf-8"))
+    assert found["times faster, step"][case.name] > 0
+    assert found["backend"] == BACKEND
+    assert (out / f"layers_{BACKEND}.png").stat().st_size > 1000
+    assert "times faster forward" in capsys.readouterr().out
+
+
+def test_bench_refuses_a_batch_size_where_it_has_no_use(capsys):
+    assert main(["bench", "layers", "--batch-size", "3"]) == 2
+    assert "--batch-size is for figure1" in capsys.readouterr().err
+
+
+def test_times_faster_is_their_time_over_ours():
+    times = {"ours": [1.0, 2.0, 1.0], "theirs": [3.0, 6.0, 3.0]}
+    assert timing.times_faster(times, "ours", "theirs") == [3.0, 3.0, 3.0]
+
+
+def test_alternating_steps_take_turns_in_changing_order():
+    order = []
+    times = timing.alternate({k: lambda k=k: order.append(k) for k in "ab"}, rounds=2, warm_up=1)
+    assert [len(values) for values in times.values()] == [2, 2]
+    assert sorted(order) == sorted("ab" * 3)
+    assert order[:2] != order[2:4]
+
+
+@pytest.mark.skipif(
+    timing.memory_of(lambda: None) is None, reason="the largest memory starts anew on Linux alone"
+)
+def test_the_memory_of_a_step_is_that_of_its_arrays():
+    taken = timing.memory_of(lambda: np.ones(2**24, "float32").sum())
+    assert 60 < taken < 80
+
+
+def test_curves_are_drawn_for_numbers_and_bars_for_names():
+    pytest.importorskip("matplotlib", reason="the picture needs the extra `train`")
+    curves = run.draw({"times faster by channels: implicit": {"32": 0.5, "64": 1.5}}, "x")
+    assert len(curves.axes[0].lines) == 2
+    bars = run.draw({"times faster, step": {"MEX": 2.0}, "goal": {"MEX": 1.5}}, "x")
+    assert len(bars.axes[0].patches) == 1
