@@ -29,9 +29,9 @@ from matplotlib.figure import Figure
 
 import keras_structnets as ksn
 from benchmarks import timing
-from keras_structnets.layers import MEX, GlobalMEXPooling2D
 
 NAIVE = {"padding": "same", "normalize": False, "scale": None}
+NAIVE |= {"beta": 1.0, "offset_stddev": 0.1, "pool_beta": 1.0}  # of the head
 WHITENED = {"templates": "keep"}
 MIXTURE = {"temperature": "dimension", "offset_spread": 8.0, "reg": 0.5}
 ROWS = {  # name in the zoo, its sizes, arguments of `pretrain` or None, highest rate
@@ -71,8 +71,6 @@ def run(row, seed, data, epochs, rate):
     rate = rate or own_rate
     keras.utils.set_random_seed(seed)
     model = ksn.zoo.build(name, **sizes)
-    if sizes is NAIVE:
-        start_naively(model, seed)
     start = time.perf_counter()
     if pretraining:
         print(ksn.pretraining.pretrain(model, data.x_train, seed=seed, verbose=2, **pretraining))
@@ -107,16 +105,6 @@ def run(row, seed, data, epochs, rate):
         "seconds": round(time.perf_counter() - start, 1),
         "seconds of pretraining": round(pretrained, 1),
     }
-
-
-def start_naively(model, seed):
-    """Betas of 1 and almost equal offsets."""
-    for layer in model.layers:
-        if isinstance(layer, MEX):
-            spread = np.random.default_rng(seed).normal(size=layer.offsets.shape)
-            layer.offsets.assign(0.1 * spread)
-        if isinstance(layer, (MEX, GlobalMEXPooling2D)):
-            layer.beta.assign(1.0)
 
 
 def tabulate(runs):
