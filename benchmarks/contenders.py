@@ -1,6 +1,7 @@
 """What layers of ours are compared with: the same by other means, in the same backend."""
 
 import keras
+import numpy as np
 from keras import ops
 
 import keras_structnets as ksn
@@ -92,3 +93,11 @@ def model_of(layer, shape, held):
     model = keras.Model(x, layer(Held(shape)(x)) if held else layer(x))
     model.compile(keras.optimizers.SGD(1e-6), lambda _, y: ops.mean(ops.square(y)))
     return model
+
+
+def stepper(model, x, training):
+    """A function that runs one step of the model to its end."""
+    target = np.zeros((len(x), 1), "float32")
+    if training:
+        return lambda: model.train_on_batch(x, target)
+    return lambda: model.predict_on_batch(x)

@@ -26,21 +26,14 @@ def bordered(form):
     return lambda x, kernel: form(ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel)
 
 
-def twice(form):
-    """Two depthwise products in a row."""
-    return lambda x, kernel: bordered(form)(bordered(form)(x, kernel), kernel)
-
-
 DEPTHWISE = {
     "native": fast_paths.native_depthwise,
     "channels first": fast_paths.transposed_depthwise,
     "shifted": fast_paths.shifted_depthwise,
     "written": fast_paths.written_depthwise,
-    "looped": fast_paths.looped_depthwise,
 }
 FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
     "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
-    "two depthwise": (lambda c: (3, 3, c), {k: twice(f) for k, f in DEPTHWISE.items()}),
     "convolution 3x3": (
         lambda c: (3, 3, c, c),
         {
@@ -70,7 +63,7 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
 NOT_ON = {  # what Keras or the CPU does not offer there
     "tensorflow": {"channels first", "conv, channels first", "channels first, mean"},
     "jax": {"channels first, mean"},
-    "torch": {"written", "looped"},
+    "torch": {"written"},
 }
 
 

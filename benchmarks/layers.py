@@ -30,6 +30,7 @@ from .contenders import (
     TwoProducts,
     fully_coupled,
     model_of,
+    stepper,
 )
 
 BOTH, FORWARD, STEP = ("forward", "step"), ("forward",), ("step",)
@@ -208,14 +209,6 @@ def row(name, found):
         f"{name}: {found['times faster, forward']} times faster forward, "
         f"{found['times faster, step']} in a step (goal {found['goal']} in the {found['judged by']})"
     )
-
-
-def stepper(model, x, training):
-    """A function that runs one step of the model to its end."""
-    target = np.zeros((len(x), 1), "float32")
-    if training:
-        return lambda: model.train_on_batch(x, target)
-    return lambda: model.predict_on_batch(x)
 
 
 def break_even(name, layer, goal, rounds):

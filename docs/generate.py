@@ -229,6 +229,11 @@ def benchmarks(which):
     return "\n\n".join(benchmark(stem, results) for stem, results in chosen.items())
 
 
+def speed_table(_):
+    """The goals of speed, as `python -m benchmarks.summary` found them."""
+    return (RESULTS / "speed.md").read_text(encoding="utf-8")
+
+
 def benchmark(stem, results):
     """What the program says of itself, and what it found: {backend: results}."""
     title, _, text = docstring(f"benchmarks/{stem}.py").partition("\n")
@@ -292,6 +297,7 @@ FILLINGS = {
     "docstring": docstring,
     "tutorials": tutorials_list,
     "benchmarks": benchmarks,
+    "speed": speed_table,
 }
 
 main()

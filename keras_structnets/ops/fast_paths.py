@@ -16,28 +16,24 @@ JAX has the gradients written out. There is no native form in 3-D: the shifted f
 """
 
 import itertools
-import math
 
 import keras
 from keras import ops
 from keras.backend import standardize_dtype
 
-_N_PARTS = 4
 
-
-def depthwise(x, kernel, border=None, chained=False):
+def depthwise(x, kernel, border=None):
     """Depthwise correlation of images with a border of zeros.
 
     Args:
         x: [b, *n, c].
         kernel: [*k, c].
         border: zeros (before, after) each spatial axis; None for none.
-        chained: whether `x` or the result is that of another depthwise product.
 
     Returns:
         [b, *(n + before + after - k + 1), c].
     """
-    form = _depthwise_form(x, kernel, chained)
+    form = _depthwise_form(x, kernel)
     sides = [(k - 1) // 2 for k in kernel.shape[:-1] if k % 2]
     if form in _PADDING and border == [(side, side) for side in sides]:
         return form(x, kernel, padding="same")
@@ -138,41 +134,17 @@ def shifted_depthwise(x, kernel):
     return sum(terms)
 
 
+@ops.custom_gradient
 def written_depthwise(x, kernel):
     """`shifted_depthwise` with both gradients written out; it has no forward-mode derivative."""
-    return _written(shifted_depthwise)(x, kernel)
 
+    def gradients(upstream):
+        reach = [(k - 1, k - 1) for k in kernel.shape[:-1]]
+        padded = ops.pad(upstream, [(0, 0), *reach, (0, 0)])
+        mirrored = ops.flip(kernel, tuple(range(len(reach))))
+        return shifted_depthwise(padded, mirrored), _kernel_gradient(x, upstream, kernel.shape)
 
-def looped_depthwise(x, kernel):
-    """`written_depthwise` in loops over parts of the batch, which XLA fuses with nothing outside.
-
-    One depthwise product after another XLA fuses into one, that computes the first anew for each
-    entry of the stencil.
-    """
-    return _written(_in_parts)(x, kernel)
-
-
-def _written(product):
-    @ops.custom_gradient
-    def depthwise(x, kernel):
-        def gradients(upstream):
-            reach = [(k - 1, k - 1) for k in kernel.shape[:-1]]
-            padded = ops.pad(upstream, [(0, 0), *reach, (0, 0)])
-            mirrored = ops.flip(kernel, tuple(range(len(reach))))
-            return product(padded, mirrored), _kernel_gradient(x, upstream, kernel.shape)
-
-        return product(x, kernel), gradients
-
-    return depthwise
-
-
-def _in_parts(x, kernel):
-    n = math.gcd(x.shape[0], _N_PARTS)
-    if n == 1 or not _on_cpu():
-        return shifted_depthwise(x, kernel)
-    parts = ops.reshape(x, (n, -1, *x.shape[1:]))
-    y = ops.map(lambda part: shifted_depthwise(part, kernel), parts)
-    return ops.reshape(y, (-1, *y.shape[2:]))
+    return shifted_depthwise(x, kernel), gradients
 
 
 def _kernel_gradient(x, upstream, shape):
@@ -190,10 +162,10 @@ def _kernel_gradient(x, upstream, shape):
     return ops.reshape(sums, shape)
 
 
-def _depthwise_form(x, kernel, chained):
+def _depthwise_form(x, kernel):
     backend = keras.backend.backend()
     if backend == "jax" and not keras.utils.is_keras_tensor(x):
-        return looped_depthwise if chained else written_depthwise
+        return written_depthwise
     if backend == "jax" or len(kernel.shape) > 3:
         return shifted_depthwise
     return transposed_depthwise if backend == "torch" else native_depthwise

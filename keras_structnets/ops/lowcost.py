@@ -41,7 +41,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         [-1.0, 2.0, -1.0]
     """
     x, kernel = _tensors(x, kernel)
-    return _product(x, kernel, padding)
+    return _correlate(x, kernel, _reach(kernel, padding), padding)
 
 
 def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
@@ -65,7 +65,9 @@ def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tenso
         [-2.0, -2.0, 2.0]
     """
     y, kernel = _tensors(y, kernel)
-    return _adjoint(y, kernel, padding)
+    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
+    axes = tuple(range(len(kernel.shape) - 1))
+    return _correlate(y, ops.flip(kernel, axes), mirrored, padding)
 
 
 def linear_mix_conv(
@@ -123,8 +125,8 @@ def explicit_diffusion(
     """
     x, kernel = _tensors(x, kernel)
     y, kernel = _wide(x), _wide(kernel)
-    diffused = _adjoint(_product(y, kernel, padding, chained=True), kernel, padding, chained=True)
-    return cast(y - step_size * diffused, x.dtype)
+    y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
+    return cast(y, x.dtype)
 
 
 def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
@@ -287,22 +289,12 @@ def _reach(kernel, padding):
     return [(c, k - 1 - c) for c, k in zip(centers, kernel.shape[:-1], strict=True)]
 
 
-def _product(x, kernel, padding, chained=False):
-    return _correlate(x, kernel, _reach(kernel, padding), padding, chained)
-
-
-def _adjoint(y, kernel, padding, chained=False):
-    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
-    axes = tuple(range(len(kernel.shape) - 1))
-    return _correlate(y, ops.flip(kernel, axes), mirrored, padding, chained)
-
-
-def _correlate(x, kernel, reach, padding, chained):
+def _correlate(x, kernel, reach, padding):
     if padding == "same":
-        return depthwise(x, kernel, reach, chained)
+        return depthwise(x, kernel, border=reach)
     for axis, (before, after) in enumerate(reach, start=1):
         x = _wrap(x, axis, before, after)
-    return depthwise(x, kernel, chained=chained)
+    return depthwise(x, kernel)
 
 
 def _wrap(x, axis, before, after):

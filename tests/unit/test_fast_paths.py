@@ -19,7 +19,6 @@ DEPTHWISE = [
     "native_depthwise",
     pytest.param("transposed_depthwise", marks=SKIP),
     pytest.param("written_depthwise", marks=ON_JAX),
-    pytest.param("looped_depthwise", marks=ON_JAX),
 ]
 
 
@@ -102,11 +101,10 @@ def test_a_mean_with_the_channels_first_is_that_of_keras():
 
 
 @pytest.mark.parametrize("border", [None, [(1, 1), (1, 1)], [(0, 2), (1, 0)]])
-@pytest.mark.parametrize("chained", [False, True])
-def test_the_form_at_hand_takes_any_border(border, chained):
+def test_the_form_at_hand_takes_any_border(border):
     zeros = border or [(0, 0), (0, 0)]
     assert_equal_forms(
-        lambda x, kernel: fast_paths.depthwise(x, kernel, border, chained),
+        lambda x, kernel: fast_paths.depthwise(x, kernel, border),
         lambda x, kernel: fast_paths.shifted_depthwise(
             ops.pad(x, [(0, 0), *zeros, (0, 0)]), kernel
         ),

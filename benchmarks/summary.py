@@ -1,0 +1,93 @@
+"""All goals of speed in one table, from what `structnets bench` wrote on the three backends.
+
+    python -m benchmarks.summary
+
+Reads benchmarks/results/{layers,models}_<backend>.json and writes benchmarks/results/speed.md. A figure
+that misses its goal stands there in bold.
+"""
+
+import json
+import pathlib
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def main():
+    """Write the table."""
+    layers, models = (
+        {
+            backend: json.loads((RESULTS / f"{what}_{backend}.json").read_text(encoding="utf-8"))
+            for backend in BACKENDS
+        }
+        for what in ("layers", "models")
+    )
+    lines = ["| times faster | goal | tensorflow | torch | jax |", "|---|---:|---:|---:|---:|"]
+    lines += [*layer_rows(layers), *model_rows(models), *rows_between(models)]
+    (RESULTS / "speed.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def layer_rows(found):
+    """A line for each pair of layers, then those of break-even and of the import."""
+    for name in found["jax"]["goal"]:
+        mode = found["jax"]["judged by"][name]
+        goals = [found[backend]["goal"][name] for backend in BACKENDS]
+        values = [found[backend][f"times faster, {mode}"][name] for backend in BACKENDS]
+        shown = " or ".join(f"{goal:.3g}" for goal in dict.fromkeys(goals))
+        verdicts = [value >= goal for value, goal in zip(values, goals, strict=True)]
+        what = "forward" if mode == "forward" else "forward and backward"
+        ours, _, theirs = name.partition(" | ")
+        yield line(f"{ours}, over {theirs}, {what}", shown, values, verdicts)
+    for key in found["jax"]:
+        if "by channels" in key:
+            goal = found["jax"][key]["goal"]
+            values = [found[backend][key]["break-even"] for backend in BACKENDS]
+            verdicts = [value is not None and value <= goal for value in values]
+            shown = [f"above {list(found['jax'][key])[-3]}" if v is None else v for v in values]
+            name = key.partition(":")[0]
+            yield line(
+                f"{name}: channels from which on it is the faster", f"≤ {goal}", shown, verdicts
+            )
+    for key in found["jax"]:
+        if key.startswith("import"):
+            goal = found["jax"][key]["goal"]
+            values = [found[backend][key]["median"] for backend in BACKENDS]
+            yield line(key, f"< {goal}", values, [value < goal for value in values])
+
+
+def model_rows(found):
+    """A line for each model and way of use, over the peer in PyTorch."""
+    for what in ("training", "predicting 1", "predicting 256"):
+        for name in found["jax"][f"times faster, {what}"]:
+            values = [found[backend][f"times faster, {what}"][name] for backend in BACKENDS]
+            goal, shown = (1 / 1.2, "0.833, best 1.2") if what == "training" else (1, "1")
+            verdicts = [value >= goal for value in values]
+            if what == "training" and max(values) < 1.2:
+                verdicts[values.index(max(values))] = False
+            unit = "a step of 128 images" if what == "training" else f"{what} at once"
+            yield line(f"{name} over its PyTorch peer, {unit}", shown, values, verdicts)
+
+
+def rows_between(found):
+    """A line for each model: the time of its training step over that of the fastest backend."""
+    for name in found["jax"]["milliseconds, training"]:
+        times = [found[backend]["milliseconds, training"][name][0] for backend in BACKENDS]
+        values = [round(time / min(times), 2) for time in times]
+        yield line(
+            f"{name}: time of a step over that of the fastest backend",
+            "≤ 2",
+            values,
+            [value <= 2 for value in values],
+        )
+
+
+def line(name, goal, values, verdicts):
+    """One line of the table."""
+    cells = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
+    marked = (c if good else f"**{c}**" for c, good in zip(cells, verdicts, strict=True))
+    return f"| {name} | {goal} | {' | '.join(marked)} |"
+
+
+if __name__ == "__main__":
+    main()
