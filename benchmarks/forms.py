@@ -5,8 +5,11 @@
 The milliseconds of a training step of SGD, in which the input is a weight too, so that all gradients
 are made; the forms take turns in one process. 128 images, of 32x32 pixels with 32 channels and of 8x8
 with 128. `keras_structnets/ops/fast_paths.py` chooses by these tables. The fastest of the rounds is
-given: other work on the machine disturbs it least.
+given: other work on the machine disturbs it least. `--table` prints what was found on all three.
 """
+
+import json
+import sys
 
 import keras
 import numpy as np
@@ -53,16 +56,16 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
     "mean over 2x2": (
         lambda c: (c,),
         {
-            "Keras": lambda x, scale: ops.average_pool(x * scale, 2),
-            "channels first, mean": lambda x, scale: fast_paths.transposed_average_pool(
+            "Keras": lambda x, scale: ops.average_pool(x * scale, (2, 2), (2, 2)),
+            "with the channels first": lambda x, scale: fast_paths.transposed_average_pool(
                 x * scale, (2, 2), (2, 2)
             ),
         },
     ),
 }
 NOT_ON = {  # what Keras or the CPU does not offer there
-    "tensorflow": {"channels first", "conv, channels first", "channels first, mean"},
-    "jax": {"channels first, mean"},
+    "tensorflow": {"channels first", "conv, channels first", "with the channels first"},
+    "jax": {"with the channels first"},
     "torch": {"written"},
 }
 
@@ -101,5 +104,29 @@ def main():
     print(timing.save("forms", found))
 
 
+def table():
+    """What the files of results hold, in the lines that ops/fast_paths.py shows."""
+    backends = ("tensorflow", "torch", "jax")
+    found = {
+        backend: json.loads((timing.RESULTS / f"forms_{backend}.json").read_text(encoding="utf-8"))
+        for backend in backends
+    }
+    lines = [f"| form | {' | '.join(backends)} |", "|---|---|---|---|"]
+    for operation, (_, forms) in FORMS.items():
+        keys = [f"{operation}, {channels} channels, {size}x{size}" for channels, size in SETTINGS]
+        for form in forms:
+            cells = (
+                " and ".join(f"{found[backend][key][form]:g}" for key in keys)
+                if form in found[backend][keys[0]]
+                else "-"
+                for backend in backends
+            )
+            lines.append(f"| {operation}: {form} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    main()
+    if "--table" in sys.argv:
+        print(table())
+    else:
+        main()

@@ -9,7 +9,7 @@ weights; before that their outputs are compared. "times faster" is the median of
 ours, round by round. Memory is what a step takes on top of what is there before.
 """
 
-import contextlib
+import importlib.util
 
 import keras
 import numpy as np
@@ -26,6 +26,10 @@ GOAL_STEP = round(
 
 def main(pattern="", rounds=9):
     """Measure the models whose name contains `pattern`; the result as it is saved."""
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError(
+            "bench: models are compared with PyTorch, which is not installed. Use: pip install torch"
+        )
     from . import peers
 
     found = {
@@ -95,8 +99,9 @@ def report(found, what, steps, rounds):
 
 def torch_device(torch):
     """The GPU where Keras computes on one."""
-    on_cpu = all(device.startswith("cpu") for device in keras.distribution.list_devices())
-    with contextlib.suppress(AssertionError, RuntimeError):
-        if not on_cpu and torch.cuda.is_available():
-            return torch.device("cuda")
-    return torch.device("cpu")
+    if keras.backend.backend() == "torch":
+        on_gpu = torch.cuda.is_available()
+    else:
+        devices = keras.distribution.list_devices()
+        on_gpu = any(device.startswith(("gpu", "cuda")) for device in devices)
+    return torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import inspect
 import json
 
 import keras
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import layers, run, timing
+from benchmarks import forms, layers, run, timing
 from benchmarks.contenders import Einsum, model_of
 from keras_structnets.__main__ import main
+from keras_structnets.ops import fast_paths
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 NEEDS_TORCH = pytest.mark.skipif(not HAS_TORCH, reason="the peers are PyTorch's")
@@ -97,3 +99,8 @@ def test_curves_are_drawn_for_numbers_and_bars_for_names():
     assert len(curves.axes[0].lines) == 2
     bars = run.draw({"times faster, step": {"MEX": 2.0}, "goal": {"MEX": 1.5}}, "x")
     assert len(bars.axes[0].patches) == 1
+
+
+@pytest.mark.no_backend
+def test_the_reasons_of_the_fast_paths_are_what_was_measured():
+    assert forms.table() in inspect.cleandoc(fast_paths.__doc__)

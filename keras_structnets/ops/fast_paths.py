@@ -1,18 +1,31 @@
 """Choices between equal forms of one operation, made per backend because they were measured so.
 
-What a depthwise convolution adds to a compiled training step, forward and backward, on two shared
-CPU cores (torch: one), in milliseconds: 32 images of 32x32 with 32 channels, and of 8x8 with 128.
-`benchmarks/depthwise_forms.py` repeats it; a fully coupled convolution is there to compare.
+Milliseconds of a training step, forward and backward, on two CPU cores: 128 images of 32x32 with 32
+channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
-| backend | native | shifted | written | fully coupled |
-|---|---|---|---|---|
-| jax | 105 and 38 | 23 and 2.7 | 7.8 and 1.9 | 18 and 15 |
-| torch | 5.1 and 1.6 | 17 and 4.2 | - | 20 and 15 |
-| tensorflow | 2.4 and 0.6 | 129 and 32 | - | 17 and 15 |
+| form | tensorflow | torch | jax |
+|---|---|---|---|
+| depthwise: native | 13.8 and 7.31 | 22.4 and 6.86 | 359 and 114 |
+| depthwise: channels first | - | 18.1 and 5.42 | 388 and 110 |
+| depthwise: shifted | 212 and 71.9 | 86.7 and 15.6 | 69.2 and 15.7 |
+| depthwise: written | 57.7 and 21.4 | - | 44.6 and 6.38 |
+| convolution 3x3: Keras | 30.3 and 21.3 | 36.8 and 22 | 94.8 and 43.7 |
+| convolution 3x3: channels first | - | 30.2 and 21.2 | 79.7 and 43.3 |
+| product at each pixel: Keras matmul | 12.3 and 4.53 | 16.6 and 8.06 | 29.2 and 7.6 |
+| product at each pixel: rows | 12.2 and 4.58 | 16.7 and 8.15 | 20.9 and 4.31 |
+| product at each pixel: Keras conv | 15.3 and 5.65 | 21.8 and 7.75 | 44.6 and 11.4 |
+| product at each pixel: conv, channels first | - | 15.5 and 6.91 | 41.7 and 11 |
+| mean over 2x2: Keras | 9.64 and 3.19 | 29.8 and 7.31 | 15.4 and 1.37 |
+| mean over 2x2: with the channels first | - | 10.8 and 2.95 | - |
 
-XLA has no fast grouped convolution on CPUs, but fuses the shifted form into one loop. Differentiated
-by itself that form is slow again, in the sums over all pixels and where two follow each other, so
-JAX has the gradients written out. There is no native form in 3-D: the shifted form is general.
+PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
+pooling, and none whose channels come first; a view does for that.
+
+JAX: XLA has no fast grouped convolution on CPUs, but fuses the shifted form into one loop.
+Differentiated by itself that form is slow again, in the sums over all pixels, so that its gradients
+are written out. A 1x1 convolution is faster as a product of two matrices.
+
+There is no native form in 3-D: the shifted form is general.
 """
 
 import itertools

@@ -94,7 +94,7 @@ def test_a_convolution_with_the_channels_first_is_that_of_keras(padding, strides
 def test_a_mean_with_the_channels_first_is_that_of_keras():
     assert_equal_forms(
         lambda x, scale: fast_paths.transposed_average_pool(x * scale, (2, 2), (2, 2)),
-        lambda x, scale: ops.average_pool(x * scale, 2),
+        lambda x, scale: ops.average_pool(x * scale, (2, 2), (2, 2)),
         (2, 8, 6, 3),
         (3,),
     )
