@@ -66,8 +66,9 @@ def draw_curves(groups):
         for form, group in forms.items():
             axes.plot([int(x) for x in group], group.values(), marker=".", label=form)
         axes.axhline(1, color="0.5", linewidth=0.8)
-        axes.set(xlabel=panel, ylabel="times faster than coupled", yscale="log")
+        axes.set(xlabel=panel, ylabel="times faster than coupled", xscale="log", yscale="log")
         axes.set_xticks([int(x) for x in group], list(group))
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
