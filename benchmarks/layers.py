@@ -33,7 +33,7 @@ from .contenders import (
     stepper,
 )
 
-BOTH, FORWARD, STEP = ("forward", "step"), ("forward",), ("step",)
+MODES = ("forward", "step")
 EAGER = ("torch",)
 BREAK_EVEN = (16, 32, 48, 64, 96, 128, 256)  # channels
 
@@ -170,7 +170,7 @@ def measure(case, rounds, limits):
     """One case: {what: figure}."""
     x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
     found = {}
-    for mode in BOTH:
+    for mode in MODES:
         held = mode == "step"
         ours, theirs = (model_of(make(), case.shape, held) for make in (case.ours, case.theirs))
         if case.equal:

@@ -19,13 +19,18 @@ BACKENDS = ("tensorflow", "torch", "jax")
 
 def main():
     """Write the tables."""
+    (RESULTS / "speed.md").write_text(text(), encoding="utf-8")
+    print(text())
+
+
+def text():
+    """The tables."""
     layers, models, kept = read(RESULTS, "layers"), read(RESULTS, "models"), read(KEPT, "models")
     parts = [
         table("times faster", [*layer_rows(layers), *model_rows(models), *rows_between(models)]),
         table("times faster, memory kept", [*model_rows(kept), *rows_between(kept)]),
     ]
-    (RESULTS / "speed.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    print("\n\n".join(parts))
+    return "\n\n".join(parts) + "\n"
 
 
 def read(folder, what):

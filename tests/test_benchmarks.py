@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import forms, layers, run, timing
+from benchmarks import figure1, forms, layers, models, run, summary, timing
 from benchmarks.contenders import Einsum, model_of
 from keras_structnets.__main__ import main
 from keras_structnets.ops import fast_paths
@@ -104,3 +104,28 @@ def test_curves_are_drawn_for_numbers_and_bars_for_names():
 @pytest.mark.no_backend
 def test_the_reasons_of_the_fast_paths_are_what_was_measured():
     assert forms.table() in inspect.cleandoc(fast_paths.__doc__)
+
+
+@pytest.mark.no_backend
+def test_the_table_of_goals_is_what_was_measured():
+    assert summary.text() == (timing.RESULTS / "speed.md").read_text(encoding="utf-8")
+
+
+def test_a_point_of_figure_1_has_all_forms():
+    faster = figure1.point(batch_size=1, rounds=2, size=8, channels=4)
+    assert set(faster) == set(figure1.FORMS)
+    assert min(faster.values()) > 0
+
+
+@NEEDS_TORCH
+@pytest.mark.no_backend
+def test_a_model_is_measured_against_its_peer(monkeypatch):
+    from benchmarks import peers
+
+    monkeypatch.setattr(models, "BATCH", 2)
+    monkeypatch.setattr(models, "PREDICTED", (1, 2))
+    limits = {"products of matrices, Gflop/s": 1.0}
+    found = models.measure("simnet_2layer", peers, rounds=2, limits=limits)
+    assert {f"times faster, {what}" for what in ("training", "predicting 1", "predicting 2")} < set(
+        found
+    )

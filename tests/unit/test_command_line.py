@@ -79,6 +79,7 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
 SMALL = ("simnet_3layer_compact", "--dataset", "digits")
 
 
+@pytest.mark.no_backend  # pre-training itself is tested on each
 def test_pretrain_writes_a_model_and_its_report(tmp_path, capsys):
     out = tmp_path / "started"
     assert main(["pretrain", *SMALL, "--out", str(out)]) == 0
@@ -93,6 +94,7 @@ def test_pretrain_writes_a_model_and_its_report(tmp_path, capsys):
     assert (out / "pretraining.txt").read_text().count("no mixture") == 3
 
 
+@pytest.mark.no_backend
 def test_train_starts_from_the_images_where_asked(tmp_path, capsys):
     command = ["train", *SMALL, "--pretrain", "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main(command) == 0
@@ -160,6 +162,7 @@ def test_an_unknown_or_missing_command_is_refused(argv, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.no_backend
 def test_the_package_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "keras_structnets", "--version"],
