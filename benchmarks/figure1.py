@@ -4,8 +4,8 @@
 
 Forward, over the size of the image, of the stencil and the number of channels. What does not vary is
 as in the paper: images of 64x64, 256 channels, stencils of 3x3, and with `--batch-size 64` batches of
-64. Without it a batch has 2 images, which is what a CPU does in a reasonable time; the ratio hardly
-depends on it. Above 1 the cheap form is the faster one.
+64. Without it a batch has 2 images, which is what a CPU does in a reasonable time. Above 1 the cheap
+form is the faster one.
 """
 
 import keras
@@ -14,7 +14,7 @@ import numpy as np
 import keras_structnets as ksn
 
 from . import timing
-from .contenders import fully_coupled, model_of
+from .contenders import fully_coupled, model_of, stepper
 
 SIZE, STENCIL, CHANNELS = 64, 3, 256
 VARIED = {
@@ -48,8 +48,10 @@ def point(batch_size, rounds, size=SIZE, stencil=STENCIL, channels=CHANNELS):
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
     layers = {name: form(stencil) for name, form in FORMS.items()}
     layers["coupled"] = fully_coupled(channels, stencil)
-    models = {name: model_of(layer, shape, held=False) for name, layer in layers.items()}
-    steps = {name: lambda model=model: model.predict_on_batch(x) for name, model in models.items()}
+    steps = {
+        name: stepper(model_of(layer, shape, held=False), x, training=False)
+        for name, layer in layers.items()
+    }
     times = timing.alternate(steps, rounds, warm_up=2)
     keras.utils.clear_session(free_memory=False)
     return {form: timing.times_faster(times, form, "coupled")[1] for form in FORMS}

@@ -8,7 +8,6 @@ with 128. `keras_structnets/ops/fast_paths.py` chooses by these tables. The fast
 given: other work on the machine disturbs it least. `--table` prints what was found on all three.
 """
 
-import json
 import sys
 
 import keras
@@ -17,7 +16,7 @@ from keras import ops
 
 from keras_structnets.ops import fast_paths
 
-from . import timing
+from . import summary, timing
 from .contenders import model_of, stepper
 
 ROUNDS, BATCH = 12, 128
@@ -106,12 +105,8 @@ def main():
 
 def table():
     """What the files of results hold, in the lines that ops/fast_paths.py shows."""
-    backends = ("tensorflow", "torch", "jax")
-    found = {
-        backend: json.loads((timing.RESULTS / f"forms_{backend}.json").read_text(encoding="utf-8"))
-        for backend in backends
-    }
-    lines = [f"| form | {' | '.join(backends)} |", "|---|---|---|---|"]
+    found = summary.read(timing.RESULTS, "forms")
+    lines = [f"| form | {' | '.join(found)} |", "|---|---|---|---|"]
     for operation, (_, forms) in FORMS.items():
         keys = [f"{operation}, {channels} channels, {size}x{size}" for channels, size in SETTINGS]
         for form in forms:
@@ -119,7 +114,7 @@ def table():
                 " and ".join(f"{found[backend][key][form]:g}" for key in keys)
                 if form in found[backend][keys[0]]
                 else "-"
-                for backend in backends
+                for backend in found
             )
             lines.append(f"| {operation}: {form} | {' | '.join(cells)} |")
     return "\n".join(lines)

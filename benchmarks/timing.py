@@ -13,6 +13,8 @@ import time
 import keras
 import numpy as np
 
+from keras_structnets.training.circumstances import cores
+
 ALLOCATION = ("GLIBC_TUNABLES", "LD_PRELOAD")  # what may change how memory is had
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -86,14 +88,9 @@ def circumstances():
     return {
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
-        "machine": f"{platform.machine()}, {_n_cores()} cores",
+        "machine": f"{platform.machine()}, {cores()} cores",
         **{name: os.environ[name] for name in ALLOCATION if name in os.environ},
     }
-
-
-def _n_cores():
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def save(name, result, folder=RESULTS):

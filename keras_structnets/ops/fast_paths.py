@@ -77,7 +77,7 @@ def cast(y, dtype):
 def conv(x, kernel, strides, padding, dilation_rate):
     """Convolution of [b, *n, c] with [*k, c, c'], as `keras.ops.conv`."""
     backend = keras.backend.backend()
-    if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *_tuple(strides))):
+    if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *strides)):
         return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
     if backend == "torch":
         return transposed_conv(x, kernel, strides, padding, dilation_rate)
@@ -127,10 +127,6 @@ def max_pool(x, pool_size, strides, padding):
         x = _channels_first(x)
         return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
     return ops.max_pool(x, pool_size, strides, padding)
-
-
-def _tuple(value):
-    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 def _channels_first(x):

@@ -24,13 +24,13 @@ def circumstances():
             "numpy": np.__version__,
             backend: _version(backend),
         },
-        "machine": {"cores": _cores(), "processor": platform.machine()},
+        "machine": {"cores": cores(), "processor": platform.machine()},
         "commit": _commit(),
         "date": datetime.date.today().isoformat(),
     }
 
 
-def _cores():
+def cores():
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
