@@ -35,9 +35,7 @@ PARAMETERS = {
 }
 
 WIDER = [name for name in OURS if name.endswith(("_b", "_c"))]  # the same layers as in ..._a
-EACH_ONCE = [
-    pytest.param(name, marks=[pytest.mark.no_backend] * (name in WIDER)) for name in OURS
-]
+EACH_ONCE = [pytest.param(name, marks=[pytest.mark.no_backend] * (name in WIDER)) for name in OURS]
 
 
 @pytest.mark.no_backend
