@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import keras_structnets as ksn
 from keras_structnets.ops import fast_paths
 
 from . import summary, timing
@@ -28,12 +29,24 @@ def bordered(form):
     return lambda x, kernel: form(ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), kernel)
 
 
+def filtered(form, channels):
+    """A filter of images, or of images and channels, with the spectrum of a stencil."""
+
+    def of(x, kernel):
+        spectrum = ksn.ops.circulant_spectrum if channels else ksn.ops.stencil_spectrum
+        re, im = spectrum(kernel, x.shape[1:3])
+        return form(x, (re * re + im * im, None), (1, 2, 3) if channels else (1, 2))
+
+    return of
+
+
 DEPTHWISE = {
     "native": fast_paths.native_depthwise,
     "channels first": fast_paths.transposed_depthwise,
     "shifted": fast_paths.shifted_depthwise,
     "written": fast_paths.written_depthwise,
 }
+FILTERS = {"matrices": fast_paths.filter_by_matrices, "FFT": fast_paths.filter_by_fft}
 FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
     "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
     "convolution 3x3": (
@@ -51,6 +64,14 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
             "Keras conv": lambda x, matrix: ops.conv(x, matrix[None, None]),
             "conv, channels first": fast_paths.transposed_pointwise,
         },
+    ),
+    "filter of each channel": (
+        lambda c: (3, 3, c),
+        {k: filtered(f, channels=False) for k, f in FILTERS.items()},
+    ),
+    "filter over the channels too": (
+        lambda c: (3, 3, c),
+        {k: filtered(f, channels=True) for k, f in FILTERS.items()},
     ),
     "mean over 2x2": (
         lambda c: (c,),

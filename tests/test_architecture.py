@@ -13,6 +13,7 @@ PACKAGE = ROOT / "keras_structnets"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # files that may use the extras, and what they may use
 EXTRAS = {
+    "ops/fast_paths.py": {"jax", "tensorflow", "torch"},
     "training": {"sklearn", "PIL", "matplotlib", "rich"},
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},

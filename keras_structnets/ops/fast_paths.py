@@ -29,10 +29,13 @@ There is no native form in 3-D: the shifted form is general.
 """
 
 import itertools
+import math
 
 import keras
 from keras import ops
 from keras.backend import standardize_dtype
+
+from keras_structnets.ops.spectral import dft_matrices, inverse, transform
 
 
 def depthwise(x, kernel, border=None):
@@ -127,6 +130,104 @@ def max_pool(x, pool_size, strides, padding):
         x = _channels_first(x)
         return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
     return ops.max_pool(x, pool_size, strides, padding)
+
+
+def spectral_filter(x, response, axes):
+    """Multiply each frequency of real images by the `response` to it.
+
+    Args:
+        x: [b, *n, ...], of known size.
+        response: (real part, imaginary part or None), as of `numpy.fft.rfftn` over `axes`, without the
+            axis of the batch.
+        axes: those of the image, from 1 on.
+
+    Returns:
+        The shape of `x`.
+    """
+    return _filter_form(x, axes)(x, response, axes)
+
+
+def filter_by_fft(x, response, axes):
+    """`spectral_filter` as the FFT of the backend, a product, and the inverse.
+
+    Its gradients are written out: TensorFlow has none for transforms over three axes.
+    """
+    if keras.backend.backend() == "tensorflow" and axes[-1] < len(x.shape) - 1:
+        response = [None if part is None else ops.moveaxis(part, -1, 0) for part in response]
+        y = filter_by_fft(_channels_first(x), response, [axis + 1 for axis in axes])
+        return _channels_last(y)  # its transforms are over the last axes
+    sizes, axes = [x.shape[axis] for axis in axes], tuple(axes)
+    forward, backward, complex_number = _real_transforms(sizes, axes)
+    real = response[1] is None
+
+    @ops.custom_gradient
+    def filtered(x, re, im):
+        of_x, r = forward(x), complex_number(re, im)
+
+        def gradients(*args, upstream=None):
+            of_g = forward(args[-1] if upstream is None else upstream)
+            share = _half_counts(sizes, len(re.shape) - axes[-1]) / math.prod(sizes)
+            product = ops.conj(of_g) * of_x
+            g_re = ops.sum(ops.real(product), axis=0) * share
+            g_im = ops.zeros_like(im) if real else -ops.sum(ops.imag(product), axis=0) * share
+            return backward(ops.conj(r) * of_g), g_re, g_im
+
+        return backward(r * of_x), gradients
+
+    re, im = response
+    return filtered(x, re, ops.zeros_like(re) if real else im)
+
+
+def filter_by_matrices(x, response, axes):
+    """`spectral_filter` as products with real matrices, for any number of axes."""
+    matrices = dft_matrices([x.shape[axis] for axis in axes])
+    if whole := axes[-1] == len(x.shape) - 1:
+        x, response = x[..., None], [part if part is None else part[..., None] for part in response]
+    re, im = response
+    y = transform(x, matrices)  # [b, 2, *frequencies, c]
+    if im is None:
+        y = y * re
+    else:
+        y = ops.stack([y[:, 0] * re - y[:, 1] * im, y[:, 1] * re + y[:, 0] * im], axis=1)
+    y = inverse(y, matrices)
+    return y[..., 0] if whole else y
+
+
+def _filter_form(x, axes):
+    backend = keras.backend.backend()
+    only_by_matrices = backend == "tensorflow" and len(axes) > 3
+    if only_by_matrices or keras.utils.is_keras_tensor(x):
+        return filter_by_matrices
+    whole = axes[-1] == len(x.shape) - 1
+    return filter_by_fft if whole or backend != "torch" else filter_by_matrices
+
+
+def _real_transforms(sizes, axes):
+    """FFT of real images over `axes`, its inverse, and how complex numbers are made."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        name = "fft" if len(sizes) == 1 else f"fft{len(sizes)}d"
+        forward, backward = getattr(tf.signal, f"r{name}"), getattr(tf.signal, f"ir{name}")
+        return lambda x: forward(x, sizes), lambda x: backward(x, sizes), tf.complex
+    if backend == "torch":
+        from torch import complex, fft
+    else:
+        from jax.lax import complex
+        from jax.numpy import fft
+    return (
+        lambda x: fft.rfftn(x, sizes, axes),
+        lambda x: fft.irfftn(x, sizes, axes),
+        complex,
+    )
+
+
+def _half_counts(sizes, after):
+    """How many frequencies each of 0..n//2 of the last axis stands for, [n // 2 + 1, 1, ...]."""
+    n = sizes[-1]
+    counts = [1 if 2 * k in (0, n) else 2 for k in range(n // 2 + 1)]
+    return ops.reshape(ops.convert_to_tensor(counts, "float32"), (-1, *[1] * after))
 
 
 def _channels_first(x):

@@ -12,8 +12,8 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from keras_structnets import checks
-from keras_structnets.ops.fast_paths import cast, depthwise, pointwise
-from keras_structnets.ops.spectral import dft_matrices, inverse, stencil_matrices, transform
+from keras_structnets.ops.fast_paths import cast, depthwise, pointwise, spectral_filter
+from keras_structnets.ops.spectral import stencil_matrices, transform
 from keras_structnets.signatures import Tensor
 
 
@@ -155,7 +155,7 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
     x, kernel = _tensors(x, kernel)
     checks.static_size("implicit_diffusion", "the sizes of the image", x.shape[1:-1])
     power = _power(stencil_spectrum(kernel, x.shape[1:-1]))
-    return _filter(x, 1 / (1 + step_size * power))
+    return _filter(x, (1 / (1 + step_size * power), None))
 
 
 def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
@@ -179,11 +179,7 @@ def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
     """
     x, kernel = _tensors(x, kernel)
     checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
-    matrices = dft_matrices(x.shape[1:])
-    y = transform(_wide(x)[..., None], matrices)  # [b, 2, *n, c // 2 + 1, 1]
-    re, im = (part[..., None] for part in circulant_spectrum(kernel, x.shape[1:-1]))
-    y = ops.stack([y[:, 0] * re - y[:, 1] * im, y[:, 1] * re + y[:, 0] * im], axis=1)
-    return cast(inverse(y, matrices)[..., 0], x.dtype)
+    return _filter(x, circulant_spectrum(kernel, x.shape[1:-1]), channels=True)
 
 
 def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
@@ -210,7 +206,7 @@ def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
     x, kernel = _tensors(x, kernel)
     checks.static_size("circulant_diffusion", "the sizes of the image", x.shape[1:])
     power = _power(circulant_spectrum(kernel, x.shape[1:-1]))
-    return _filter(x[..., None], 1 - step_size * power[..., None])[..., 0]
+    return _filter(x, (1 - step_size * power, None), channels=True)
 
 
 def stencil_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -267,10 +263,10 @@ def _power(spectrum):
     return ops.square(spectrum[0]) + ops.square(spectrum[1])
 
 
-def _filter(x, response):
-    """Multiply each frequency of `x` by the real `response`."""
-    matrices = dft_matrices(x.shape[1:-1])
-    return cast(inverse(transform(_wide(x), matrices) * response, matrices), x.dtype)
+def _filter(x, response, channels=False):
+    """Multiply each frequency of `x`, over space or space and channels, by the `response` to it."""
+    axes = range(1, len(x.shape) - (not channels))
+    return cast(spectral_filter(_wide(x), response, axes), x.dtype)
 
 
 def _tensors(*arrays):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_structnets.ops import fast_paths
+from keras_structnets.ops.spectral import stencil_matrices, transform
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 SKIP = pytest.mark.skipif(
@@ -98,6 +99,27 @@ def test_a_mean_with_the_channels_first_is_that_of_keras():
         (2, 8, 6, 3),
         (3,),
     )
+
+
+@pytest.mark.parametrize("imaginary", [False, True])
+@pytest.mark.parametrize("sizes", [(6,), (7,), (5, 4), (4, 5), (2, 3, 4), (3, 1, 5)])
+@pytest.mark.parametrize("trailing", [(), (3,)])
+def test_a_filter_by_fft_is_that_by_matrices(sizes, trailing, imaginary):
+    axes = range(1, len(sizes) + 1)
+    frequencies = (*sizes[:-1], sizes[-1] // 2 + 1, *trailing)
+
+    def filtered(form):
+        def of(x, kernel):  # any stencil of the image's size has a response that images can have
+            matrices = stencil_matrices(sizes, sizes, [0] * len(sizes))
+            stencil = kernel if trailing else kernel[..., None]
+            spectrum = ops.reshape(transform(stencil[None], matrices), (2, *frequencies))
+            return form(x, (spectrum[0], spectrum[1] if imaginary else None), axes)
+
+        return of
+
+    shape = (*sizes, *trailing)
+    forms = (fast_paths.filter_by_fft, fast_paths.filter_by_matrices)
+    assert_equal_forms(*map(filtered, forms), (3, *shape), shape)
 
 
 @pytest.mark.parametrize("border", [None, [(1, 1), (1, 1)], [(0, 2), (1, 0)]])
