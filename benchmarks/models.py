@@ -4,9 +4,10 @@
 
 A step of training (Adam, cross entropy, 128 images of 32x32) and prediction for 1 and for 256 images:
 ours as Keras compiles them for `fit` and `predict`, on the backend at hand, and the modules of
-benchmarks/peers, eager as PyTorch runs them. Both in one process, in alternation, from the same
-weights; before that their outputs are compared. "times faster" is the median of the peer's time over
-ours, round by round. Memory is what a step takes on top of what is there before.
+benchmarks/peers, eager as PyTorch runs them. Prediction is also that of `zoo.predictor`. Both in one
+process, in alternation, from the same weights; before that their outputs are compared. "times faster"
+is the median of the peer's time over ours, round by round. Memory is what a step takes on top of what
+is there before.
 """
 
 import importlib.util
@@ -61,13 +62,15 @@ def measure(name, peers, rounds, limits):
             return peer(images[:n]).cpu().numpy()
 
     peer.eval()
-    ours, theirs = model.predict_on_batch(x[:BATCH]), predict(BATCH)
-    error = np.max(np.abs(ours - theirs)) / np.max(np.abs(ours))
-    assert error < 1e-4, (name, error)
-    found["largest difference, relative"] = float(f"{error:.2g}")
-    for n in PREDICTED:
-        steps = {"ours": lambda n=n: model.predict_on_batch(x[:n]), "peer": lambda n=n: predict(n)}
-        report(found, f"predicting {n}", steps, rounds)
+    ours = {"": model.predict_on_batch, ", predictor": ksn.zoo.predictor(model)}
+    theirs = predict(BATCH)
+    errors = [np.max(np.abs(f(x[:BATCH]) - theirs)) / np.max(np.abs(theirs)) for f in ours.values()]
+    assert max(errors) < 1e-4, (name, errors)
+    found["largest difference, relative"] = float(f"{max(errors):.2g}")
+    for how, f in ours.items():
+        for n in PREDICTED:
+            steps = {"ours": lambda n=n, f=f: f(x[:n]), "peer": lambda n=n: predict(n)}
+            report(found, f"predicting {n}{how}", steps, rounds)
     peer.train()
     optimizer = torch.optim.Adam(peer.parameters(), 1e-3, eps=1e-7)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -81,7 +84,11 @@ def measure(name, peers, rounds, limits):
     found["share of the machine's limit, training"] = round(needed / took, 2)
     print(
         f"{name}: {found['times faster, training']} times faster in training (goal {GOAL_STEP}), "
-        + ", ".join(f"{found[f'times faster, predicting {n}']} predicting {n}" for n in PREDICTED),
+        + ", ".join(
+            f"{found[f'times faster, predicting {n}{how}']} predicting {n}{how}"
+            for how in ours
+            for n in PREDICTED
+        ),
         flush=True,
     )
     return found

@@ -78,14 +78,16 @@ def layer_rows(found):
 
 def model_rows(found):
     """A line for each model and way of use, over the peer in PyTorch."""
-    for what in ("training", "predicting 1", "predicting 256"):
-        for name in found["jax"][f"times faster, {what}"]:
+    predictions = ("predicting 1", "predicting 256")
+    for what in ("training", *predictions, *(f"{what}, predictor" for what in predictions)):
+        for name in found["jax"].get(f"times faster, {what}", ()):
             values = [found[backend][f"times faster, {what}"][name] for backend in BACKENDS]
             goal, shown = (1 / 1.2, "0.833, best 1.2") if what == "training" else (1, "1")
             verdicts = [value >= goal for value in values]
             if what == "training" and max(values) < 1.2:
                 verdicts[values.index(max(values))] = False
-            unit = "a step of 128 images" if what == "training" else f"{what} at once"
+            use, comma, form = what.partition(",")
+            unit = "a step of 128 images" if what == "training" else f"{use} at once{comma}{form}"
             yield line(f"{name} over its PyTorch peer, {unit}", shown, values, verdicts)
 
 

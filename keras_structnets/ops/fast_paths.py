@@ -26,10 +26,15 @@ Differentiated by itself that form is slow again, in the sums over all pixels, s
 are written out. A 1x1 convolution is faster as a product of two matrices.
 
 There is no native form in 3-D: the shifted form is general.
+
+Last comes prediction as one graph of the backend, with the weights as constants: the only place that
+imports a backend.
 """
 
 import itertools
 import math
+import operator
+import warnings
 
 import keras
 from keras import ops
@@ -284,6 +289,16 @@ def _depthwise_form(x, kernel):
 _PADDING = (native_depthwise, transposed_depthwise)  # the forms with a border of their own
 
 
+def cond(predicate, yes, no, *operands):
+    """`ops.cond` of `yes(*operands)` and `no(*operands)`; a graph of PyTorch holds both."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.compiler.is_exporting():
+            return torch.ops.higher_order.cond(predicate, yes, no, operands)
+    return ops.cond(predicate, lambda: yes(*operands), lambda: no(*operands))
+
+
 def _on_cpu():
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
@@ -297,3 +312,139 @@ def _shifts(x, window, batch=True):
 
 def _slice(offset, window):
     return slice(offset, (offset - window + 1) or None)
+
+
+# Graphs
+
+
+def graph(model):
+    """What `model` computes from a batch, as a function of a tensor, with the weights of this moment.
+
+    Weights are constants of the graph, so that what depends on them alone is computed here, once.
+    """
+    return _GRAPHS[keras.backend.backend()](model)
+
+
+def _stateless(model):
+    """`model` as a pure function, its weights as arrays."""
+    weights = [
+        [ops.convert_to_numpy(variable) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    return lambda x: model.stateless_call(*weights, x, training=False)[0]
+
+
+def _tensorflow_graph(model):
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)]
+    graph = tf.function(_stateless(model), input_signature=signature, autograph=False)
+    return graph.get_concrete_function()
+
+
+def _jax_graph(model):
+    import jax
+
+    return jax.jit(_stateless(model))
+
+
+def _torch_graph(model):
+    import torch
+
+    example = ops.ones((2, *model.inputs[0].shape[1:]), model.inputs[0].dtype)  # 1 would be fixed
+    sizes = [({0: torch.export.Dim("batch", min=1)},)]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of variables that no module owns: they are constants
+        exported = torch.export.export(model, (example,), dynamic_shapes=sizes, strict=False)
+        module = exported.module()
+        _drop_identities(module.graph, torch.ops.aten)
+        for pattern, replacement in _shorter_forms(torch.ops.aten):
+            torch.fx.replace_pattern(module, pattern, replacement)
+        _fold_constants(module)
+
+    def predict(x):
+        with torch.inference_mode():
+            return module(x)
+
+    return predict
+
+
+def _drop_identities(graph, aten):
+    """Take out assertions, and conversions of a tensor to what it is."""
+    for node in graph.nodes:
+        if node.target is aten._assert_tensor_metadata.default:
+            graph.erase_node(node)
+        elif getattr(node.target, "overloadpacket", None) is aten.to:
+            before, after = node.args[0].meta["val"], node.meta["val"]
+            if (before.dtype, before.device) == (after.dtype, after.device):
+                node.replace_all_uses_with(node.args[0])
+                graph.erase_node(node)
+
+
+def _shorter_forms(aten):
+    """Pairs (what Keras makes on PyTorch, the same in fewer operations)."""
+
+    def normalization(x, mean, factor, offset):
+        return aten.add_.Tensor(aten.mul_.Tensor(aten.subtract.Tensor(x, mean), factor), offset)
+
+    def affine(x, mean, factor, offset):
+        return aten.addcmul.default(
+            aten.sub.Tensor(offset, aten.mul.Tensor(mean, factor)), x, factor
+        )
+
+    def prelu(x, slope):
+        below = aten.mul.Tensor(aten.neg.default(slope), aten.relu.default(aten.neg.default(x)))
+        return aten.add.Tensor(aten.relu.default(x), below)
+
+    def interpolation(x, slope):
+        return aten.lerp.Tensor(aten.relu.default(x), x, slope)
+
+    return (normalization, affine), (prelu, interpolation)
+
+
+def _fold_constants(module):
+    """Compute what does not depend on the input; nothing is shared with the model afterwards."""
+    import torch
+
+    graph, values = module.graph, {}
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            value = operator.attrgetter(node.target)(module)
+        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+            arguments = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            value = node.target(*arguments[0], **arguments[1])
+        else:
+            continue
+        if isinstance(value, torch.Tensor):
+            values[node] = value
+    if any(_is_written(node, values) for node in graph.nodes):  # then they are made at each call
+        values = {node: value for node, value in values.items() if node.op == "get_attr"}
+    for node, value in values.items():
+        users = [user for user in node.users if user not in values]
+        if users:
+            convolve = all(user.target is torch.ops.aten.conv2d.default for user in users)
+            is_kernel = convolve and value.ndim == 4  # in the layout of the images it is not copied
+            layout = torch.channels_last if is_kernel else torch.contiguous_format
+            name = f"constant_of_{node.name}"
+            module.register_buffer(name, value.detach().clone(memory_format=layout))
+            with graph.inserting_before(node):
+                constant = graph.get_attr(name)
+            for user in users:
+                user.replace_input_with(node, constant)
+    for node in reversed(values):
+        graph.erase_node(node)
+    module.recompile()
+
+
+def _is_written(node, values):
+    """Whether `node` writes something that depends on the input into one of the `values`."""
+    target = node.args[0] if node.op == "call_function" and node.args else None
+    return (
+        isinstance(target, type(node))
+        and target in values
+        and node not in values
+        and node.is_impure()
+    )
+
+
+_GRAPHS = {"tensorflow": _tensorflow_graph, "torch": _torch_graph, "jax": _jax_graph}

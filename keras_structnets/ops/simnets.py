@@ -276,8 +276,8 @@ def _mex_columns(beta_is_static):
     @keras.ops.custom_gradient
     def mex_columns(x, b, beta):
         safe = _products_are_accurate(x, b, beta)
-        y, reference, log_mean = ops.cond(
-            safe, lambda: _value_by_products(x, b, beta), lambda: _value_by_loop(x, b, beta)
+        y, reference, log_mean = fast_paths.cond(
+            safe, _value_by_products, _value_by_loop, x, b, beta
         )  # each [n_out, m]
 
         def gradient(*args, upstream=None):

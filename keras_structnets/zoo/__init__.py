@@ -2,7 +2,18 @@
 
 from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register
 from keras_structnets.zoo.flops import Flops, flops
+from keras_structnets.zoo.prediction import predictor
 from keras_structnets.zoo.records import Record
 from keras_structnets.zoo.registry import ModelInfo, build, info, list_models, register
 
-__all__ = ["Flops", "ModelInfo", "Record", "build", "flops", "info", "list_models", "register"]
+__all__ = [
+    "Flops",
+    "ModelInfo",
+    "Record",
+    "build",
+    "flops",
+    "info",
+    "list_models",
+    "predictor",
+    "register",
+]
