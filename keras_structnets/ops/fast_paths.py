@@ -27,7 +27,10 @@ are written out. A 1x1 convolution is faster as a product of two matrices.
 
 There is no native form in 3-D: the shifted form is general.
 
-Last comes prediction as one graph of the backend, with the weights as constants: the only place that
+Keras has no FFT over several axes of real images, so that it is the backend's own; over three axes that
+of TensorFlow has no gradient, over four it is not there.
+
+Last comes prediction as one graph of the backend, with the weights as constants. No other module
 imports a backend.
 """
 
