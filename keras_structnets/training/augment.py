@@ -5,12 +5,24 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_structnets.training.checkpoint import epoch_seed
 from keras_structnets.training.extra import extra
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
 MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
 MIXES = ("none", *MIX_LAYERS)
+RAND_AUGMENT = (  # the layers in keras.layers.RandAugment, by their names there
+    "random_shear",
+    "random_translation",
+    "random_rotation",
+    "random_brightness",
+    "random_color_degeneration",
+    "random_contrast",
+    "random_sharpness",
+    "random_posterization",
+    "solarization",
+    "auto_contrast",
+    "equalization",
+)
 
 
 class Batches(keras.utils.PyDataset):
@@ -30,17 +42,16 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, images, labels, n_classes, recipe):
         super().__init__()
         self.images, self.labels, self.recipe = images, one_hot(labels, n_classes), recipe
+        if recipe.augmentation == "rand_augment":
+            self.rand_augment = keras.layers.RandAugment((0, 255), seed=0)
+        if recipe.mix != "none":
+            self.mix = MIX_LAYERS[recipe.mix](seed=0)
         self.start(0)
 
     def start(self, epoch):
         """Shuffle anew for the epoch."""
         self.epoch = epoch
         self.order = self._rng().permutation(len(self.images))
-        seed = epoch_seed(self.recipe.seed, epoch)
-        if self.recipe.augmentation == "rand_augment":
-            self.rand_augment = keras.layers.RandAugment((0, 255), seed=seed)
-        if self.recipe.mix != "none":
-            self.mix = MIX_LAYERS[self.recipe.mix](seed=seed)
 
     def __len__(self):
         return -(-len(self.images) // self.recipe.batch_size)
@@ -48,12 +59,11 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         size = self.recipe.batch_size
         batch = self.order[index * size : (index + 1) * size]
-        images = self._augmented(self.images[batch], self._rng(index))
-        labels = self.labels[batch]
-        if self.recipe.mix == "none":
-            return images, labels
-        mixed = self.mix({"images": images.astype("float32"), "labels": labels})
-        return tuple(keras.ops.convert_to_numpy(mixed[key]) for key in ("images", "labels"))
+        rng = self._rng(index)
+        images, labels = self._augmented(self.images[batch], rng), self.labels[batch]
+        if self.recipe.mix != "none":
+            images, labels = mixed(self.mix, images, labels, rng)
+        return images, labels
 
     def _augmented(self, images, rng):
         recipe = self.recipe
@@ -66,11 +76,62 @@ class Batches(keras.utils.PyDataset):
         flip = recipe.augmentation != "crop"
         images = random_crops(images, rng, recipe.pad, size, flip)
         if recipe.augmentation == "rand_augment":
-            images = keras.ops.convert_to_numpy(self.rand_augment(images.astype("float32")))
+            images = rand_augmented(self.rand_augment, images, rng)
         return images
 
     def _rng(self, *index):
         return np.random.default_rng((self.recipe.seed, self.epoch, *index))
+
+
+def drawn(layer, images, rng):
+    """What a preprocessing layer of Keras would do to the images: by `rng`, not by its own state."""
+    seed = keras.random.SeedGenerator(int(rng.integers(2**31)))
+    return layer.get_random_transformation(images, seed=seed)
+
+
+def mixed(layer, images, labels, rng):
+    """A batch and its one-hot labels, mixed by `keras.layers.MixUp` or `CutMix`."""
+    images, labels = (keras.ops.convert_to_tensor(x, "float32") for x in (images, labels))
+    mix = drawn(layer, images, rng)
+    images, labels = layer.transform_images(images, mix), layer.transform_labels(labels, mix)
+    return keras.ops.convert_to_numpy(images), keras.ops.convert_to_numpy(labels)
+
+
+def rand_augmented(layer, images, rng):
+    """What `keras.layers.RandAugment` makes of a batch.
+
+    It would do all eleven operations twice and keep the two that it draws; here only those are done.
+    """
+    for name in rng.choice(RAND_AUGMENT, layer.num_ops):
+        if name == "equalization":
+            images = equalized(images)
+        else:
+            operation = getattr(layer, name)
+            images = keras.ops.convert_to_tensor(images, "float32")
+            images = operation.transform_images(images, drawn(operation, images, rng))
+            images = keras.ops.convert_to_numpy(images)
+    return images.clip(0, 255)  # interpolation rounds
+
+
+def equalized(images):
+    """Pixels 0..255 so that each channel of each image has each value about as often.
+
+    `keras.layers.Equalization` takes one histogram for the whole batch, and on JAX a loop for it.
+
+    Shapes: [n, h, w, c] -> [n, h, w, c], float32.
+    """
+    n, height, width, channels = images.shape
+    size = height * width
+    pixels = np.moveaxis(images, -1, 1).reshape(n * channels, size)
+    values = pixels.clip(0, 255).astype("uint8")
+    rows = np.arange(len(values))[:, None]
+    counts = np.bincount((256 * rows + values).ravel(), minlength=256 * len(values))
+    counts = counts.reshape(-1, 256)
+    lowest = counts[rows, values.min(1, keepdims=True)]  # pixels of the lowest value
+    table = np.round((counts.cumsum(1) - lowest) * 255 / np.maximum(size - lowest, 1))
+    pixels = np.where(lowest == size, pixels, table[rows, values])
+    pixels = pixels.reshape(n, channels, height, width).astype("float32")
+    return np.moveaxis(pixels, 1, -1)
 
 
 def random_crops(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_structnets import training
+from keras_structnets.training import augment
 from keras_structnets.training.augment import Batches, centre_crop
 
 RECIPE = training.Recipe("tiny", batch_size=4)
@@ -70,7 +71,7 @@ def batch_of(images=None, epoch=0, **settings):
     return batches[0]
 
 
-@pytest.mark.parametrize(
+SETTINGS = pytest.mark.parametrize(
     "settings",
     [
         {},
@@ -83,6 +84,9 @@ def batch_of(images=None, epoch=0, **settings):
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
+
+
+@SETTINGS
 def test_each_augmentation_repeats_and_keeps_shape_range_and_labels(settings):
     first, again, later = batch_of(**settings), batch_of(**settings), batch_of(epoch=1, **settings)
     for one, other in zip(first, again, strict=True):
@@ -96,6 +100,47 @@ def test_each_augmentation_repeats_and_keeps_shape_range_and_labels(settings):
     np.testing.assert_allclose(labels.sum(-1), 1, rtol=1e-6)
     mixed = (labels.max(-1) < 1).any()
     assert mixed == ("mix" in settings)
+
+
+@SETTINGS
+def test_a_batch_depends_on_no_batch_before_it(settings):
+    images = np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3)).astype("uint8")
+    recipe = dataclasses.replace(RECIPE, batch_size=4, **settings)
+    alone, after = (Batches(images, np.arange(8) % 4, 4, recipe) for _ in range(2))
+    first = after[0]
+    for one, other in zip(alone[1], after[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(first[0], after[1][0])
+
+
+def test_rand_augment_draws_from_what_keras_does():
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3)).astype("float32")
+    layer = keras.layers.RandAugment((0, 255), seed=0)
+    assert tuple(layer.get_random_transformation(images)["transforms"]) == augment.RAND_AUGMENT
+    for channels in (1, 3):
+        for name in augment.RAND_AUGMENT:
+
+            class Always:
+                integers, choice = np.random.default_rng(1).integers, lambda *_: [name]
+
+            changed = augment.rand_augmented(layer, images[..., :channels], Always)
+            assert changed.shape == (4, 12, 10, channels)
+            assert changed.dtype == "float32"
+            assert changed.min() >= 0
+            assert changed.max() <= 255
+
+
+def test_an_image_is_equalized_by_itself_and_as_keras_does_it():
+    rng = np.random.default_rng(0)
+    dark, bright = rng.integers(0, 90, (7, 9, 3)), rng.integers(100, 256, (7, 9, 3))
+    images = np.stack([dark, bright, np.full((7, 9, 3), 17)]).astype("float32")
+    equal = augment.equalized(images)
+    layer = keras.layers.Equalization()
+    for image, other in zip(images, equal, strict=True):
+        alone = keras.ops.convert_to_numpy(layer(image[None]))[0]
+        np.testing.assert_array_equal(other, alone)
+    together = keras.ops.convert_to_numpy(layer(images))
+    assert together[0].max() < 200 < equal[0].max()  # why it is not Keras' layer
 
 
 def test_crops_are_as_large_as_asked_and_held_out_images_are_cropped_in_the_middle():
