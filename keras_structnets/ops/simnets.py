@@ -204,8 +204,11 @@ def _lp_columns(p):
 
     def slope(difference, p):
         """Derivative of |difference|^p over p; 0 at 0."""
-        sign, size = ops.sign(difference), abs(difference)
-        if not learn_p and static_p >= 1:
+        sign = ops.sign(difference)
+        if not learn_p and static_p == 1:
+            return sign
+        size = abs(difference)
+        if not learn_p and static_p > 1:
             return sign * _power(size, static_p - 1)
         apart = size > _TINY
         return ops.where(apart, sign * ops.power(ops.where(apart, size, 1.0), p - 1), 0.0)
