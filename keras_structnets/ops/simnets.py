@@ -200,36 +200,40 @@ def _lp_columns(p):
     learn_p, static_p = not _is_static(p), p
 
     def power(difference, p):
-        return _power(ops.abs(difference), p if learn_p else static_p)
+        return _power(abs(difference), p if learn_p else static_p)
 
     def slope(difference, p):
         """Derivative of |difference|^p over p; 0 at 0."""
-        sign, size = ops.sign(difference), ops.abs(difference)
-        if not learn_p and static_p >= 1:
+        sign = ops.sign(difference)
+        if not learn_p and static_p == 1:
+            return sign
+        size = abs(difference)
+        if not learn_p and static_p > 1:
             return sign * _power(size, static_p - 1)
         apart = size > _TINY
         return ops.where(apart, sign * ops.power(ops.where(apart, size, 1.0), p - 1), 0.0)
 
     @keras.ops.custom_gradient
     def similarity(x, z, u, p):
+        x = _packed(x)
         y = -_map(
-            lambda zu: ops.matmul(zu[1][None], power(x - zu[0][:, None], p))[0],
+            lambda zu: (zu[1][None] @ power(x - zu[0][:, None], p))[0],
             (ops.transpose(z), ops.transpose(u)),
         )
 
         def gradient(*args, upstream=None):
-            g = args[-1] if upstream is None else upstream  # [n_out, m]
+            g = _packed(args[-1] if upstream is None else upstream)  # [n_out, m]
 
             def of_input(inputs):
                 x_i, z_i, u_i = inputs  # [m], [n_out], [n_out]
                 difference = x_i[None] - z_i[:, None]  # [n_out, m]
                 g_slope = g * slope(difference, p)
                 g_size = g_slope * difference  # g |difference|^p
-                g_x = -p * ops.matmul(u_i[None], g_slope)[0]
+                g_x = -p * (u_i[None] @ g_slope)[0]
                 g_z = p * u_i * ops.sum(g_slope, axis=1)
                 g_p = 0.0 * p
                 if learn_p:
-                    size = ops.maximum(ops.abs(difference), _TINY)
+                    size = ops.maximum(abs(difference), _TINY)
                     g_p = -ops.sum(g_size * ops.log(size) * u_i[:, None])
                 return g_x, g_z, -ops.sum(g_size, axis=1), g_p
 
@@ -473,6 +477,11 @@ def _columns(f, x):
     lead = ops.shape(x)[:-1]
     y = ops.transpose(f(ops.transpose(ops.reshape(x, (-1, x.shape[-1])))))
     return ops.reshape(y, (*lead, y.shape[-1]))
+
+
+def _packed(x):
+    """`x` laid out in memory row by row: PyTorch transposes views, whose rows are slow to loop over."""
+    return ops.reshape(ops.reshape(x, (-1,)), ops.shape(x))
 
 
 def _map(f, xs):
