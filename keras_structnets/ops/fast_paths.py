@@ -207,7 +207,7 @@ def _filter_form(x, axes):
     if only_by_matrices or keras.utils.is_keras_tensor(x):
         return filter_by_matrices
     whole = axes[-1] == len(x.shape) - 1
-    return filter_by_fft if whole or backend != "torch" else filter_by_matrices
+    return filter_by_fft if whole or backend == "jax" else filter_by_matrices
 
 
 def _real_transforms(sizes, axes):
