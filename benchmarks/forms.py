@@ -84,7 +84,7 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
     ),
 }
 NOT_ON = {  # what Keras or the CPU does not offer there
-    "tensorflow": {"channels first", "conv, channels first", "with the channels first"},
+    "tensorflow": {"channels first", "conv, channels first", "with the channels first", "FFT"},
     "jax": {"with the channels first"},
     "torch": {"written"},
 }

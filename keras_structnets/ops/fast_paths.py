@@ -27,15 +27,14 @@ are written out. A 1x1 convolution is faster as a product of two matrices.
 
 There is no native form in 3-D: the shifted form is general.
 
-Keras has no FFT over several axes of real images, so that it is the backend's own; over three axes that
-of TensorFlow has no gradient, over four it is not there.
+Keras has no FFT over several axes of real images, so that it is the backend's own. On TensorFlow there
+is none over more than three axes, and that has no gradient.
 
 Last comes prediction as one graph of the backend, with the weights as constants. No other module
 imports a backend.
 """
 
 import itertools
-import math
 import operator
 import warnings
 
@@ -156,34 +155,12 @@ def spectral_filter(x, response, axes):
 
 
 def filter_by_fft(x, response, axes):
-    """`spectral_filter` as the FFT of the backend, a product, and the inverse.
-
-    Its gradients are written out: TensorFlow has none for transforms over three axes.
-    """
-    if keras.backend.backend() == "tensorflow" and axes[-1] < len(x.shape) - 1:
-        response = [None if part is None else ops.moveaxis(part, -1, 0) for part in response]
-        y = filter_by_fft(_channels_first(x), response, [axis + 1 for axis in axes])
-        return _channels_last(y)  # its transforms are over the last axes
+    """`spectral_filter` as the FFT of PyTorch or JAX, a product, and the inverse."""
+    forward, backward, complex_number = _real_transforms()
     sizes, axes = [x.shape[axis] for axis in axes], tuple(axes)
-    forward, backward, complex_number = _real_transforms(sizes, axes)
-    real = response[1] is None
-
-    @ops.custom_gradient
-    def filtered(x, re, im):
-        of_x, r = forward(x), complex_number(re, im)
-
-        def gradients(*args, upstream=None):
-            of_g = forward(args[-1] if upstream is None else upstream)
-            share = _half_counts(sizes, len(re.shape) - axes[-1]) / math.prod(sizes)
-            product = ops.conj(of_g) * of_x
-            g_re = ops.sum(ops.real(product), axis=0) * share
-            g_im = ops.zeros_like(im) if real else -ops.sum(ops.imag(product), axis=0) * share
-            return backward(ops.conj(r) * of_g), g_re, g_im
-
-        return backward(r * of_x), gradients
-
     re, im = response
-    return filtered(x, re, ops.zeros_like(re) if real else im)
+    response = complex_number(re, ops.zeros_like(re) if im is None else im)  # no slower than real
+    return backward(response * forward(x, sizes, axes), sizes, axes)
 
 
 def filter_by_matrices(x, response, axes):
@@ -202,40 +179,22 @@ def filter_by_matrices(x, response, axes):
 
 
 def _filter_form(x, axes):
-    backend = keras.backend.backend()
-    only_by_matrices = backend == "tensorflow" and len(axes) > 3
-    if only_by_matrices or keras.utils.is_keras_tensor(x):
-        return filter_by_matrices
     whole = axes[-1] == len(x.shape) - 1
-    return filter_by_fft if whole or backend == "jax" else filter_by_matrices
+    symbolic = keras.utils.is_keras_tensor(x)
+    if whole and not symbolic and keras.backend.backend() != "tensorflow":
+        return filter_by_fft
+    return filter_by_matrices
 
 
-def _real_transforms(sizes, axes):
-    """FFT of real images over `axes`, its inverse, and how complex numbers are made."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
+def _real_transforms():
+    """FFT of real images (x, sizes, axes), its inverse, and how complex numbers are made."""
+    if keras.backend.backend() == "torch":
+        import torch
 
-        name = "fft" if len(sizes) == 1 else f"fft{len(sizes)}d"
-        forward, backward = getattr(tf.signal, f"r{name}"), getattr(tf.signal, f"ir{name}")
-        return lambda x: forward(x, sizes), lambda x: backward(x, sizes), tf.complex
-    if backend == "torch":
-        from torch import complex, fft
-    else:
-        from jax.lax import complex
-        from jax.numpy import fft
-    return (
-        lambda x: fft.rfftn(x, sizes, axes),
-        lambda x: fft.irfftn(x, sizes, axes),
-        complex,
-    )
+        return torch.fft.rfftn, torch.fft.irfftn, torch.complex
+    import jax
 
-
-def _half_counts(sizes, after):
-    """How many frequencies each of 0..n//2 of the last axis stands for, [n // 2 + 1, 1, ...]."""
-    n = sizes[-1]
-    counts = [1 if 2 * k in (0, n) else 2 for k in range(n // 2 + 1)]
-    return ops.reshape(ops.convert_to_tensor(counts, "float32"), (-1, *[1] * after))
+    return jax.numpy.fft.rfftn, jax.numpy.fft.irfftn, jax.lax.complex
 
 
 def _channels_first(x):
