@@ -5,18 +5,22 @@ channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
 | form | tensorflow | torch | jax |
 |---|---|---|---|
-| depthwise: native | 13.8 and 7.31 | 22.4 and 6.86 | 359 and 114 |
-| depthwise: channels first | - | 18.1 and 5.42 | 388 and 110 |
-| depthwise: shifted | 212 and 71.9 | 86.7 and 15.6 | 69.2 and 15.7 |
-| depthwise: written | 57.7 and 21.4 | - | 44.6 and 6.38 |
-| convolution 3x3: Keras | 30.3 and 21.3 | 36.8 and 22 | 94.8 and 43.7 |
-| convolution 3x3: channels first | - | 30.2 and 21.2 | 79.7 and 43.3 |
-| product at each pixel: Keras matmul | 12.3 and 4.53 | 16.6 and 8.06 | 29.2 and 7.6 |
-| product at each pixel: rows | 12.2 and 4.58 | 16.7 and 8.15 | 20.9 and 4.31 |
-| product at each pixel: Keras conv | 15.3 and 5.65 | 21.8 and 7.75 | 44.6 and 11.4 |
-| product at each pixel: conv, channels first | - | 15.5 and 6.91 | 41.7 and 11 |
-| mean over 2x2: Keras | 9.64 and 3.19 | 29.8 and 7.31 | 15.4 and 1.37 |
-| mean over 2x2: with the channels first | - | 10.8 and 2.95 | - |
+| depthwise: native | 11.4 and 3.32 | 16.1 and 6.43 | 306 and 80.2 |
+| depthwise: channels first | - | 11.9 and 4.81 | 307 and 77 |
+| depthwise: shifted | 187 and 46.7 | 50.2 and 13.9 | 50.8 and 11.7 |
+| depthwise: written | 53.8 and 13.5 | - | 31.8 and 4.78 |
+| convolution 3x3: Keras | 23.3 and 17 | 29.3 and 19.4 | 59.9 and 24 |
+| convolution 3x3: channels first | - | 25.7 and 18.5 | 59.8 and 24.3 |
+| product at each pixel: Keras matmul | 9.18 and 3.9 | 13.8 and 7.17 | 24.3 and 6.37 |
+| product at each pixel: rows | 9.93 and 3.71 | 14 and 7.32 | 16.5 and 3.39 |
+| product at each pixel: Keras conv | 10.5 and 4.17 | 14.4 and 5.4 | 32.5 and 8.4 |
+| product at each pixel: conv, channels first | - | 10.1 and 5.37 | 35.9 and 8.21 |
+| filter of each channel: matrices | 21.6 and 5.11 | 33.7 and 7.69 | 61.8 and 5.99 |
+| filter of each channel: FFT | - | 40.5 and 13.6 | 61.1 and 10.4 |
+| filter over the channels too: matrices | 36.7 and 8.34 | 62.8 and 15.1 | 65 and 9.04 |
+| filter over the channels too: FFT | - | 33.4 and 11 | 47.8 and 9.19 |
+| mean over 2x2: Keras | 7.59 and 2.05 | 19 and 4.4 | 12.1 and 1.01 |
+| mean over 2x2: with the channels first | - | 6.89 and 1.94 | - |
 
 PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
 pooling, and none whose channels come first; a view does for that.
