@@ -7,10 +7,9 @@ FOLDER holds one sub-folder of images per class; the last 500 of each class, by 
 out. All rows see every image `--epochs` times, without augmentation. All but the first do it in batches
 of 32, with Adam; the rate rises from 0 over 0.7 epochs and falls to 0 along a cosine; its height was
 found in shorter runs for the ConvNet and for the SimNet as it is built, and not tuned for the naive
-start. Accuracy on
-held-out images after each epoch goes to benchmarks/results/simnets_training_<backend>.json after
-each run, the curves beside it as PNG and the table as Markdown: a run that is there already is
-replaced, others are kept.
+start. Accuracy on held-out images after each epoch goes to
+benchmarks/results/simnets_training_<backend>.json after each run, the curves beside it as PNG and the
+table as Markdown: a run that is there already is replaced, others are kept.
 
 - built-in: caffe_convnet with the values that come with Caffe, as the paper trains it (section 6.3),
   while it tunes those of the SimNet: the mean image subtracted from pixels of 0 to 255, weights drawn
@@ -40,12 +39,13 @@ NAIVE |= {"beta": 1.0, "offset_stddev": 0.1, "pool_beta": 1.0}  # of the head
 WHITENED = {"templates": "keep"}
 MIXTURE = {"temperature": "dimension", "offset_spread": 8.0, "reg": 0.5}
 BUILT_IN = {"include_preprocessing": False}
-SPREADS = {
+SPREADS = {  # of the first weights in Caffe's example
     "convolution_1": 1e-4,
     "convolution_2": 0.01,
     "convolution_3": 0.01,
-}  # in Caffe's example
-SPREADS |= {"dense": 0.1, "logits": 0.1}
+    "dense": 0.1,
+    "logits": 0.1,
+}
 ROWS = {  # name in the zoo, its sizes, arguments of `pretrain` or None, highest rate
     "built-in": ("caffe_convnet", BUILT_IN, None, 1e-3),
     "caffe": ("caffe_convnet", {}, None, 1e-3),

@@ -163,7 +163,7 @@ def filter_by_fft(x, response, axes):
     forward, backward, complex_number = _real_transforms()
     sizes, axes = [x.shape[axis] for axis in axes], tuple(axes)
     re, im = response
-    response = complex_number(re, ops.zeros_like(re) if im is None else im)  # no slower than real
+    response = complex_number(re, ops.zeros_like(re) if im is None else im)
     return backward(response * forward(x, sizes, axes), sizes, axes)
 
 
