@@ -48,6 +48,8 @@ from keras.backend import standardize_dtype
 
 from keras_structnets.ops.spectral import dft_matrices, inverse, transform
 
+_WRITTEN_OUT = 16  # up to so many turns of a loop
+
 
 def depthwise(x, kernel, border=None):
     """Depthwise correlation of images with a border of zeros.
@@ -263,6 +265,38 @@ def cond(predicate, yes, no, *operands):
         if torch.compiler.is_exporting():
             return torch.ops.higher_order.cond(predicate, yes, no, operands)
     return ops.cond(predicate, lambda: yes(*operands), lambda: no(*operands))
+
+
+def loop(f, xs):
+    """`ops.map`: `f` of each entry along the first axis of `xs`, a tensor or a tuple of them, stacked.
+
+    Written out where it is short.
+    """
+    n = (xs[0] if isinstance(xs, tuple) else xs).shape[0]
+    turns = (f(tuple(x[i] for x in xs) if isinstance(xs, tuple) else xs[i]) for i in range(n))
+    if keras.backend.backend() == "torch":
+        return filled(turns, n)
+    if n > _WRITTEN_OUT:
+        return ops.map(f, xs)
+    turns = list(turns)
+    if not isinstance(turns[0], tuple):
+        return ops.stack(turns)
+    return tuple(ops.stack(parts) for parts in zip(*turns, strict=True))
+
+
+def filled(turns, n):
+    """The results of `n` turns, stacked, on PyTorch.
+
+    Each is written to its place at once. Kept till the end they would lie between the memory that the
+    turns have done with, which grows with each turn then, for it can't be joined and used again.
+    """
+    stacks = None
+    for i, parts in enumerate(turns):
+        parts = parts if (several := isinstance(parts, tuple)) else (parts,)
+        stacks = stacks or tuple(ops.zeros((n, *part.shape), part.dtype) for part in parts)
+        for stack, part in zip(stacks, parts, strict=True):
+            stack[i] = part
+    return stacks if several else stacks[0]
 
 
 def _on_cpu():

@@ -16,7 +16,6 @@ _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
 _SAFE = 60.0  # range of beta * c up to which exponentials and gradients over them are finite
 _CLOSE = 16.0  # range of beta * c up to which the gradient of beta keeps its digits by products
 _TINY = 1e-20  # distance up to which an input counts as equal to a template
-_UNROLL = 16  # up to so many steps a loop is written out, beyond it runs as one
 
 
 def linear_similarity(x: Tensor, templates: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -216,29 +215,31 @@ def _lp_columns(p):
     @keras.ops.custom_gradient
     def similarity(x, z, u, p):
         x = _packed(x)
-        y = -_map(
+        y = fast_paths.loop(
             lambda zu: (zu[1][None] @ power(x - zu[0][:, None], p))[0],
-            (ops.transpose(z), ops.transpose(u)),
+            (ops.transpose(z), -ops.transpose(u)),
         )
 
         def gradient(*args, upstream=None):
             g = _packed(args[-1] if upstream is None else upstream)  # [n_out, m]
+            count = ops.cast(ops.maximum(ops.shape(x)[1], 1), x.dtype)
 
             def of_input(inputs):
                 x_i, z_i, u_i = inputs  # [m], [n_out], [n_out]
                 difference = x_i[None] - z_i[:, None]  # [n_out, m]
                 g_slope = g * slope(difference, p)
-                g_size = g_slope * difference  # g |difference|^p
-                g_x = -p * (u_i[None] @ g_slope)[0]
-                g_z = p * u_i * ops.sum(g_slope, axis=1)
+                g_z = ops.sum(g_slope, axis=1)
+                # the sum of g_slope * difference; about the mean of x little cancels
+                centre = ops.sum(x_i) / count
+                g_u = (z_i - centre) * g_z - (g_slope @ (x_i - centre)[:, None])[:, 0]
                 g_p = 0.0 * p
                 if learn_p:
                     size = ops.maximum(abs(difference), _TINY)
-                    g_p = -ops.sum(g_size * ops.log(size) * u_i[:, None])
-                return g_x, g_z, -ops.sum(g_size, axis=1), g_p
+                    g_p = -ops.sum(g_slope * difference * ops.log(size) * u_i[:, None])
+                return (u_i[None] @ g_slope)[0], g_z, g_u, g_p
 
-            g_x, g_z, g_u, g_p = _map(of_input, (x, z, u))
-            return g_x, g_z, g_u, ops.sum(g_p)
+            g_x, g_z, g_u, g_p = fast_paths.loop(of_input, (x, z, u))
+            return -p * g_x, p * u * g_z, g_u, ops.sum(g_p)
 
         return y, gradient
 
@@ -353,7 +354,7 @@ def _shifted_exp(c, beta):
 
 
 def _value_by_loop(x, b, beta):
-    return _map(lambda b_l: _value(x + b_l[:, None], beta, None), ops.transpose(b))
+    return fast_paths.loop(lambda b_l: _value(x + b_l[:, None], beta, None), ops.transpose(b))
 
 
 def _slope_by_loop(x, b, beta, g, reference, log_mean, beta_is_static):
@@ -363,7 +364,7 @@ def _slope_by_loop(x, b, beta, g, reference, log_mean, beta_is_static):
         g_c = g * ops.exp(beta * (c_i - reference) - log_mean) / x.shape[0]
         return ops.sum(g_c, axis=0), ops.sum(g_c, axis=1)
 
-    g_x, g_b = _map(of_input, (x, b))
+    g_x, g_b = fast_paths.loop(of_input, (x, b))
     g_beta = 0.0 * beta if beta_is_static else _gradient_of_beta(_slope, x, b, beta, g)
     return g_x, g_b, g_beta
 
@@ -373,7 +374,7 @@ def _gradient_of_beta(slope, x, b, beta, g):
         b_l, g_l = inputs
         return ops.sum(g_l * slope(x + b_l[:, None], beta, None))
 
-    return ops.sum(_map(of_output, (ops.transpose(b), g)))
+    return ops.sum(fast_paths.loop(of_output, (ops.transpose(b), g)))
 
 
 def _value(c, beta, mass):
@@ -482,19 +483,6 @@ def _columns(f, x):
 def _packed(x):
     """`x` laid out in memory row by row: PyTorch transposes views, whose rows are slow to loop over."""
     return ops.reshape(ops.reshape(x, (-1,)), ops.shape(x))
-
-
-def _map(f, xs):
-    """`ops.map`, written out where it is short."""
-    n = (xs[0] if isinstance(xs, tuple) else xs).shape[0]
-    if n > _UNROLL:
-        return ops.map(f, xs)
-    ys = [f(tuple(x[i] for x in xs) if isinstance(xs, tuple) else xs[i]) for i in range(n)]
-    return (
-        tuple(ops.stack(y) for y in zip(*ys, strict=True))
-        if isinstance(ys[0], tuple)
-        else ops.stack(ys)
-    )
 
 
 def _finite(beta):

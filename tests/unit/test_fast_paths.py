@@ -140,3 +140,18 @@ def test_a_cast_to_the_type_at_hand_is_no_operation():
     x = ops.ones((2, 3))
     assert fast_paths.cast(x, "float32") is x
     assert keras.backend.standardize_dtype(fast_paths.cast(x, "float16").dtype) == "float16"
+
+
+@pytest.mark.parametrize("n", [3, 20])
+def test_a_loop_stacks_what_each_turn_returns(n):
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(n, 4)).astype("float32") for _ in range(2))
+
+    def turns(x, y):
+        one = fast_paths.loop(lambda row: 2 * row[:3], x)
+        several = fast_paths.loop(lambda rows: (rows[0] * rows[1], ops.sum(rows[1])), (x, y))
+        return one, *several
+
+    expected = 2 * x[:, :3], x * y, y.sum(1)
+    for found, array in zip(turns(*map(ops.convert_to_tensor, (x, y))), expected, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-6)

@@ -62,6 +62,19 @@ def test_l2_similarity_of_inputs_of_1e4_is_within_1e_3_of_float64(centre, spread
     assert error.max() <= 1e-3
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 3.0])
+def test_the_gradient_of_a_weight_keeps_its_digits_near_one_template_of_several(p):
+    x = (100 + 0.01 * np.random.default_rng(9).normal(size=(50, 4))).astype("float32")
+    layer = ksn.layers.Similarity(2, p=p)
+    layer.build(x.shape)
+    layer.templates.assign(np.tile([100.0, 0.0], (4, 1)))  # x lies close to the first
+    difference = x[:, :, None].astype("float64") - np.array([100.0, 0.0])
+    expected = -(np.abs(difference) ** p).sum(axis=0)
+    found = gradients(layer, x)["weights"]
+    np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=2e-7)  # as it is read
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 @pytest.mark.parametrize(
     ("layer", "config"),
