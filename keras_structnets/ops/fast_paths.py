@@ -317,6 +317,20 @@ def _slice(offset, window):
 # Graphs
 
 
+def compiled(f):
+    """`f`, a function of tensors, as one graph where single operations are slow to start."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(f, autograph=False)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(f)
+    return f
+
+
 def graph(model):
     """What `model` computes from a batch, as a function of a tensor, with the weights of this moment.
 

@@ -5,24 +5,15 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_structnets.ops import fast_paths
 from keras_structnets.training.extra import extra
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
 MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
 MIXES = ("none", *MIX_LAYERS)
-RAND_AUGMENT = (  # the layers in keras.layers.RandAugment, by their names there
-    "random_shear",
-    "random_translation",
-    "random_rotation",
-    "random_brightness",
-    "random_color_degeneration",
-    "random_contrast",
-    "random_sharpness",
-    "random_posterization",
-    "solarization",
-    "auto_contrast",
-    "equalization",
-)
+BILINEAR = 2  # `PIL.Image.Resampling.BILINEAR`
+OPERATIONS_AT_ONCE = 2  # of RandAugment, for a batch
+FACTOR = 0.5  # its strength, of 1
 
 
 class Batches(keras.utils.PyDataset):
@@ -43,9 +34,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.images, self.labels, self.recipe = images, one_hot(labels, n_classes), recipe
         if recipe.augmentation == "rand_augment":
-            self.rand_augment = keras.layers.RandAugment((0, 255), seed=0)
+            self.operations = rand_augment_operations()
         if recipe.mix != "none":
-            self.mix = MIX_LAYERS[recipe.mix](seed=0)
+            self.mix = ByKeras(MIX_LAYERS[recipe.mix]())
         self.start(0)
 
     def start(self, epoch):
@@ -62,7 +53,7 @@ class Batches(keras.utils.PyDataset):
         rng = self._rng(index)
         images, labels = self._augmented(self.images[batch], rng), self.labels[batch]
         if self.recipe.mix != "none":
-            images, labels = mixed(self.mix, images, labels, rng)
+            images, labels = self.mix(images, rng, labels)
         return images, labels
 
     def _augmented(self, images, rng):
@@ -76,41 +67,114 @@ class Batches(keras.utils.PyDataset):
         flip = recipe.augmentation != "crop"
         images = random_crops(images, rng, recipe.pad, size, flip)
         if recipe.augmentation == "rand_augment":
-            images = rand_augmented(self.rand_augment, images, rng)
+            for name in rng.choice(list(self.operations), OPERATIONS_AT_ONCE):
+                changed = self.operations[name](images, rng)
+                whole = np.issubdtype(images.dtype, np.integer)
+                images = (np.rint(changed) if whole else changed).astype(images.dtype)
         return images
 
     def _rng(self, *index):
         return np.random.default_rng((self.recipe.seed, self.epoch, *index))
 
 
-def drawn(layer, images, rng):
-    """What a preprocessing layer of Keras would do to the images: by `rng`, not by its own state."""
-    seed = keras.random.SeedGenerator(int(rng.integers(2**31)))
-    return layer.get_random_transformation(images, seed=seed)
+class ByKeras:
+    """A preprocessing layer of Keras that draws from a NumPy generator, not from its own state.
 
-
-def mixed(layer, images, labels, rng):
-    """A batch and its one-hot labels, mixed by `keras.layers.MixUp` or `CutMix`."""
-    images, labels = (keras.ops.convert_to_tensor(x, "float32") for x in (images, labels))
-    mix = drawn(layer, images, rng)
-    images, labels = layer.transform_images(images, mix), layer.transform_labels(labels, mix)
-    return keras.ops.convert_to_numpy(images), keras.ops.convert_to_numpy(labels)
-
-
-def rand_augmented(layer, images, rng):
-    """What `keras.layers.RandAugment` makes of a batch.
-
-    It would do all eleven operations twice and keep the two that it draws; here only those are done.
+    Args:
+        layer: one of `keras.layers` that draws for the images, [n, h, w, c] with pixels 0..255.
     """
-    for name in rng.choice(RAND_AUGMENT, layer.num_ops):
-        if name == "equalization":
-            images = equalized(images)
-        else:
-            operation = getattr(layer, name)
-            images = keras.ops.convert_to_tensor(images, "float32")
-            images = operation.transform_images(images, drawn(operation, images, rng))
-            images = keras.ops.convert_to_numpy(images)
-    return images.clip(0, 255)  # interpolation rounds
+
+    def __init__(self, layer):
+        self.layer, self.seeds = layer, keras.random.SeedGenerator(0)
+        self.change = fast_paths.compiled(self._change)
+
+    def __call__(self, images, rng, labels=None):
+        """The changed images, clipped, or these and the changed one-hot labels, float32."""
+        state = np.array([rng.integers(2**31), 0], "uint32")
+        given = (images,) if labels is None else (images, labels)
+        tensors = (keras.ops.convert_to_tensor(part, "float32") for part in given)
+        changed = self.change(keras.ops.convert_to_tensor(state), *tensors)
+        images, *rest = map(keras.ops.convert_to_numpy, changed)
+        images = images.clip(0, 255)  # interpolation rounds
+        return (images, *rest) if rest else images
+
+    def _change(self, state, images, *labels):
+        with keras.StatelessScope([(self.seeds.state, state)]):
+            drawn = self.layer.get_random_transformation(images, seed=self.seeds)
+            images = self.layer.transform_images(images, drawn)
+            return images, *(self.layer.transform_labels(part, drawn) for part in labels)
+
+
+def rand_augment_operations():
+    """The operations of RandAugment (Cubuk et al. 2019), by name: functions of images and a generator.
+
+    `keras.layers.RandAugment` has the same and would do all of them twice to keep the two that it
+    draws. Its own layers are taken, save where they are slow or depend on the batch: on PyTorch it
+    moves pixels image by image, and it equalizes a batch by one histogram.
+    """
+    layers, options = keras.layers, {"value_range": (0, 255)}
+    of_keras = {
+        "brightness": layers.RandomBrightness(FACTOR, **options),
+        "colour": layers.RandomColorDegeneration(FACTOR, **options),
+        "contrast": layers.RandomContrast(FACTOR, **options),
+        "sharpness": layers.RandomSharpness(FACTOR, **options),
+        "posterize": layers.RandomPosterization(round(8 * FACTOR), **options),
+        "solarize": layers.Solarization(FACTOR, FACTOR, **options),
+        "contrast by itself": layers.AutoContrast(**options),
+    }
+    return {name: ByKeras(layer) for name, layer in of_keras.items()} | {
+        "equalize": lambda images, rng: equalized(images),
+        "shear": sheared,
+        "translate": translated,
+        "rotate": rotated,
+    }
+
+
+def sheared(images, rng):
+    """Each image slanted along both axes, by up to `FACTOR` pixels a pixel."""
+    matrices = np.tile(np.eye(2), (len(images), 1, 1))
+    matrices[:, [0, 1], [1, 0]] = rng.uniform(-FACTOR, FACTOR, (len(images), 2))
+    return moved(images, matrices)
+
+
+def translated(images, rng):
+    """Each image shifted along both axes, by up to `FACTOR` of its size."""
+    shifts = rng.uniform(-FACTOR, FACTOR, (len(images), 2)) * images.shape[2:0:-1]
+    return moved(images, np.tile(np.eye(2), (len(images), 1, 1)), shifts)
+
+
+def rotated(images, rng):
+    """Each image turned about its middle, by up to `FACTOR` of a whole turn."""
+    angles = 2 * np.pi * rng.uniform(-FACTOR, FACTOR, len(images))
+    sine, cosine = np.sin(angles), np.cos(angles)
+    matrices = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], -2)
+    return moved(images, matrices)
+
+
+def moved(images, matrices, shifts=0.0):
+    """Each pixel from elsewhere in its image, which is mirrored at its border (bilinear, by Pillow).
+
+    The pixel at (x, y) from the middle comes from `matrix @ (x, y) + shift`.
+
+    Shapes: images [n, h, w, c], matrices [n, 2, 2], shifts [n, 2] -> [n, h, w, c], of the same type.
+    """
+    pillow = extra("PIL.Image")
+    height, width = images.shape[1:3]
+    border = max(height, width) // 2 + 1  # no operation reaches further
+    padding = [(0, 0), (border, border), (border, border), (0, 0)]
+    padded = np.pad(images, padding, mode="symmetric")
+    middle = np.array([width / 2, height / 2])
+    origins = middle + border + shifts - matrices @ middle
+    how = pillow.Transform.AFFINE
+    tables = np.concatenate([matrices, origins[..., None]], -1).reshape(len(images), 6)
+    return np.stack(
+        [
+            by_pillow(
+                image, lambda part, t=table: part.transform((width, height), how, t, BILINEAR)
+            )
+            for image, table in zip(padded, tables.tolist(), strict=True)
+        ]
+    )
 
 
 def equalized(images):
@@ -197,18 +261,21 @@ def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: flo
     share = np.sqrt(rng.uniform(area, 1, n))  # of each side
     left, top = rng.random((2, n)) * (1 - share) * [[width], [height]]
     boxes = np.stack([left, top, left + share * width, top + share * height], -1)
-    return np.stack([_resized(*pair) for pair in zip(images, boxes, strict=True)])
+    return np.stack(
+        [
+            by_pillow(image, lambda part, b=box: part.resize((width, height), BILINEAR, tuple(b)))
+            for image, box in zip(images, boxes, strict=True)
+        ]
+    )
 
 
-def _resized(image, box):
-    """The part of `image` [h, w, c] in `box` (left, top, right, bottom), resized to the whole."""
+def by_pillow(image, change):
+    """What `change` makes of an image of Pillow, for an image [h, w, c] of any type and channels."""
     pillow = extra("PIL.Image")
-    size, kind = image.shape[1::-1], pillow.Resampling.BILINEAR
     if image.dtype == "uint8" and image.shape[-1] == 3:
-        return np.asarray(pillow.fromarray(image).resize(size, kind, tuple(box)))
+        return np.asarray(change(pillow.fromarray(image)))
     planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0)]
-    parts = [pillow.fromarray(plane).resize(size, kind, tuple(box)) for plane in planes]
-    return np.stack([np.asarray(part) for part in parts], -1)
+    return np.stack([np.asarray(change(pillow.fromarray(plane))) for plane in planes], -1)
 
 
 def centre_crop(images, size):

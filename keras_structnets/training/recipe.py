@@ -53,7 +53,7 @@ class Recipe:
         augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
             its own; "crop_flip", the same and half of the images mirrored; "resized_crop_flip", a
             random part of each image resized to the whole, and half of them mirrored; "rand_augment",
-            after "crop_flip" two operations of `keras.layers.RandAugment`, drawn for each batch.
+            after "crop_flip" two operations of RandAugment (Cubuk et al. 2019), drawn for each batch.
         pad: pixels that the crop pads on each side.
         crop_size: (height, width) of the crops and of the model's input, at most `image_size`; None for
             whole images. Held-out images are cropped in the middle.

@@ -113,21 +113,60 @@ def test_a_batch_depends_on_no_batch_before_it(settings):
     assert not np.array_equal(first[0], after[1][0])
 
 
-def test_rand_augment_draws_from_what_keras_does():
-    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3)).astype("float32")
-    layer = keras.layers.RandAugment((0, 255), seed=0)
-    assert tuple(layer.get_random_transformation(images)["transforms"]) == augment.RAND_AUGMENT
-    for channels in (1, 3):
-        for name in augment.RAND_AUGMENT:
+@pytest.mark.parametrize("name", augment.rand_augment_operations())
+def test_an_operation_of_rand_augment_changes_images_and_keeps_what_they_are(name):
+    images = np.random.default_rng(0).integers(20, 200, (4, 12, 10, 3)).astype("uint8")
+    operation = augment.rand_augment_operations()[name]
+    for given in (images, images.astype("float32"), images[..., :1]):
+        changed, again = (operation(given, np.random.default_rng(1)) for _ in range(2))
+        assert changed.shape == given.shape
+        assert changed.min() >= 0
+        assert changed.max() <= 255
+        assert (changed != given).any(axis=(1, 2, 3)).all() or given.shape[-1] == 1
+        np.testing.assert_array_equal(changed, again)
 
-            class Always:
-                integers, choice = np.random.default_rng(1).integers, lambda *_: [name]
 
-            changed = augment.rand_augmented(layer, images[..., :channels], Always)
-            assert changed.shape == (4, 12, 10, channels)
-            assert changed.dtype == "float32"
-            assert changed.min() >= 0
-            assert changed.max() <= 255
+def test_rand_augment_has_the_operations_of_keras():
+    layer, ours = keras.layers.RandAugment((0, 255)), augment.rand_augment_operations()
+    names = layer.get_random_transformation(np.zeros((1, 4, 4, 3), "float32"))["transforms"]
+    theirs = {type(getattr(layer, name)) for name in names}
+    apart = {"RandomShear", "RandomTranslation", "RandomRotation", "Equalization"}
+    taken = {type(o.layer) for o in ours.values() if isinstance(o, augment.ByKeras)}
+    assert taken == {kind for kind in theirs if kind.__name__ not in apart}
+    assert len(ours) == len(theirs)
+
+
+class Fixed:
+    """A generator that draws the same for each image."""
+
+    def __init__(self, *drawn):
+        self.drawn = np.array(drawn)
+
+    def uniform(self, low, high, size):
+        assert (low <= self.drawn).all()
+        assert (self.drawn <= high).all()
+        return np.broadcast_to(self.drawn, size)
+
+
+def test_images_are_turned_and_shifted_as_by_the_layers_of_keras():
+    images = np.random.default_rng(0).uniform(0, 255, (2, 12, 10, 3)).astype("float32")
+    for changed, layer in (
+        (augment.rotated(images, Fixed(0.15)), keras.layers.RandomRotation((-0.15, -0.15))),
+        (
+            augment.translated(images, Fixed(0.3, -0.25)),
+            keras.layers.RandomTranslation((0.25, 0.25), (-0.3, -0.3)),
+        ),
+    ):
+        expected = keras.ops.convert_to_numpy(layer(images, training=True))
+        np.testing.assert_allclose(changed, expected, atol=0.05)
+
+
+def test_a_slanted_image_is_shifted_by_its_distance_from_the_middle():
+    y, x = np.mgrid[:12, :10].astype("float32")
+    images = np.stack([x, y], -1)[None]  # each pixel says where it is
+    slanted = augment.sheared(images, Fixed(0.2, -0.1))
+    expected = np.stack([x + 0.2 * (y - 5.5), y - 0.1 * (x - 4.5)], -1)
+    np.testing.assert_allclose(slanted[0, 3:-3, 3:-3], expected[3:-3, 3:-3], atol=1e-3)
 
 
 def test_an_image_is_equalized_by_itself_and_as_keras_does_it():
