@@ -67,7 +67,10 @@ class BroadcastMEX(ksn.layers.MEX):
 
 
 class Diffused(keras.layers.Layer):
-    """An operator of the low-cost networks with the 1x1 convolution of its reaction."""
+    """An operator of the low-cost networks after the 1x1 convolution of its reaction.
+
+    No step of a residual network: the ordinary convolution that it is compared with adds nothing either.
+    """
 
     def __init__(self, diffusion):
         super().__init__()
@@ -79,7 +82,7 @@ class Diffused(keras.layers.Layer):
         self.diffusion.build(input_shape)
 
     def call(self, x):
-        return self.diffusion(x + self.reaction(x))
+        return self.diffusion(self.reaction(x))
 
 
 def fully_coupled(channels, size=3):
@@ -87,11 +90,16 @@ def fully_coupled(channels, size=3):
     return keras.layers.Conv2D(channels, size, padding="same", use_bias=False)
 
 
+def mean_square(_, y):
+    """A loss that needs no labels."""
+    return ops.mean(ops.square(y))
+
+
 def model_of(layer, shape, held):
     """`layer` compiled as `fit` compiles it, on a weight of `shape`, or on an input [b, ...]."""
     x = keras.Input(batch_shape=(shape[0], 1) if held else shape)
     model = keras.Model(x, layer(Held(shape)(x)) if held else layer(x))
-    model.compile(keras.optimizers.SGD(1e-6), lambda _, y: ops.mean(ops.square(y)))
+    model.compile(keras.optimizers.SGD(1e-6), mean_square)
     return model
 
 

@@ -1,13 +1,13 @@
 """What good random weights and pre-training are worth: one budget, several starts.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.simnets_training FOLDER [--epochs 5] [--seeds 0 1 2]
-        [--rows built-in caffe naive random mixture whitened] [--rate RATE]
+        [--rows built-in caffe relu naive random mixture whitened] [--rate RATE]
 
 FOLDER holds one sub-folder of images per class; the last 500 of each class, by file name, are held
 out. All rows see every image `--epochs` times, without augmentation. All but the first do it in batches
 of 32, with Adam; the rate rises from 0 over 0.7 epochs and falls to 0 along a cosine; its height was
-found in shorter runs for the ConvNet and for the SimNet as it is built, and not tuned for the naive
-start. Accuracy on held-out images after each epoch goes to
+found in shorter runs for the ConvNet and for the SimNet as it is built, and not tuned for "naive" and
+"relu". Accuracy on held-out images after each epoch goes to
 benchmarks/results/simnets_training_<backend>.json after each run, the curves beside it as PNG and the
 table as Markdown: a run that is there already is replaced, others are kept.
 
@@ -16,6 +16,9 @@ table as Markdown: a run that is there already is replaced, others are kept.
   from narrow Gaussians, batches of 100, momentum of 0.9, weight decay of 0.004, twice the rate for
   biases, and a rate that falls to a tenth after four fifths of the training.
 - caffe: caffe_convnet with the settings of the other rows, its rate tuned.
+- relu: the convolutions and poolings of simnet_2layer with neurons of today: batch normalization and
+  ReLU, for a similarity a 1x1 convolution with the same, for the MEX the mean over the positions and a
+  dense layer. It tells what the structure allows in the budget, whatever the neurons.
 - naive: simnet_2layer with weights of 1, offsets of spread 0.1, betas of 1, nothing normalized, and
   padded convolutions.
 - random: simnet_2layer as `keras_structnets.zoo.build` gives it.
@@ -49,6 +52,7 @@ SPREADS = {  # of the first weights in Caffe's example
 ROWS = {  # name in the zoo, its sizes, arguments of `pretrain` or None, highest rate
     "built-in": ("caffe_convnet", BUILT_IN, None, 1e-3),
     "caffe": ("caffe_convnet", {}, None, 1e-3),
+    "relu": ("simnet_2layer with ReLU", {}, None, 3e-3),
     "naive": ("simnet_2layer", NAIVE, None, 3e-3),
     "random": ("simnet_2layer", {}, None, 2e-2),
     "mixture": ("simnet_2layer", {}, MIXTURE, 2e-2),
@@ -92,7 +96,7 @@ def run(row, seed, data, epochs, rate):
     name, sizes, pretraining, own_rate = ROWS[row]
     rate = rate or own_rate
     keras.utils.set_random_seed(seed)
-    model = ksn.zoo.build(name, **sizes)
+    model = with_relu() if row == "relu" else ksn.zoo.build(name, **sizes)
     start = time.perf_counter()
     if pretraining:
         print(ksn.pretraining.pretrain(model, data.x_train, seed=seed, verbose=2, **pretraining))
@@ -105,7 +109,7 @@ def run(row, seed, data, epochs, rate):
         optimizer = as_built_in(model, rate, epochs * -(-len(x_train) // batch))
     else:
         recipe = ksn.training.Recipe(
-            name,
+            "simnet_2layer",  # of this nothing but the optimizer is used
             epochs=epochs,
             learning_rate=rate,
             batch_size=batch,
@@ -134,6 +138,21 @@ def run(row, seed, data, epochs, rate):
         "seconds": round(time.perf_counter() - start, 1),
         "seconds of pretraining": round(pretrained, 1),
     }
+
+
+def with_relu():
+    """simnet_2layer with ReLU in place of similarity and MEX."""
+    x = inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    for width in (32, 64):
+        for size in (5, 1):
+            x = keras.layers.Conv2D(width, size)(x)
+            x = keras.layers.BatchNormalization(momentum=0.9)(x)
+            x = keras.layers.ReLU()(x)
+        if width == 32:
+            x = keras.layers.MaxPooling2D(3, 2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x))
 
 
 def as_built_in(model, rate, steps):

@@ -49,7 +49,7 @@ def table(title, rows):
 
 
 def layer_rows(found):
-    """A line for each pair of layers, then those of break-even and of the import."""
+    """A line for each pair of layers, then those of memory, of break-even and of the import."""
     for name in found["jax"]["goal"]:
         mode = found["jax"]["judged by"][name]
         goals = [found[backend]["goal"][name] for backend in BACKENDS]
@@ -59,6 +59,13 @@ def layer_rows(found):
         what = "forward" if mode == "forward" else "forward and backward"
         ours, _, theirs = name.partition(" | ")
         yield line(f"{ours}, over {theirs}, {what}", shown, values, verdicts)
+    for name in found["jax"]["goal"]:
+        if "l1" in name or "p =" in name:
+            limits = [found[b]["MiB of input and twice output"][name] for b in BACKENDS]
+            values = [found[b]["MiB, forward"][name][0] for b in BACKENDS]
+            verdicts = [value <= limit for value, limit in zip(values, limits, strict=True)]
+            what = f"{name.partition(' | ')[0]}, memory forward, MiB"
+            yield line(what, f"≤ {min(limits):.3g}", values, verdicts)
     for key in found["jax"]:
         if "by channels" in key:
             goal = found["jax"][key]["goal"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import figure1, forms, layers, models, run, summary, timing
+from benchmarks import by_layers, figure1, forms, layers, models, run, summary, timing
 from benchmarks.contenders import Einsum, model_of
 from keras_structnets.__main__ import main
 from keras_structnets.ops import fast_paths
@@ -65,6 +65,31 @@ def test_bench_writes_what_it_measured(tmp_path, capsys, monkeypatch):
     assert found["backend"] == BACKEND
     assert (out / f"layers_{BACKEND}.png").stat().st_size > 1000
     assert "times faster forward" in capsys.readouterr().out
+
+
+@pytest.mark.no_backend
+def test_the_layers_of_a_network_are_timed_by_kind(monkeypatch):
+    def network(name, **options):
+        x = keras.Input((32, 32, 3))
+        maps = [keras.layers.AveragePooling2D(8, name=name)(x) for name in "ab"]
+        return keras.Model(x, keras.layers.Add()(maps))
+
+    asked = []
+    monkeypatch.setattr(ksn.zoo, "build", network)
+    monkeypatch.setattr(by_layers, "alone", lambda layer, *rest: asked.append(rest[0]) or 2.0)
+    found = by_layers.profile("made", rounds=1)
+    assert asked == [((32, 32, 3),), ((4, 4, 3), (4, 4, 3))]  # equal layers once
+    assert found.pop("step") > 0
+    assert found == {"AveragePooling2D": 4.0, "Add": 2.0, "all": 6.0}
+
+
+@pytest.mark.no_backend
+def test_a_layer_is_timed_with_all_of_its_inputs(monkeypatch):
+    monkeypatch.setattr(by_layers, "BATCH", 2)
+    x, y = keras.Input((3, 4)), keras.Input((3, 4))
+    added = keras.layers.Add()
+    added([x, y])
+    assert by_layers.alone(added, ((3, 4), (3, 4)), rounds=1) >= 0
 
 
 def test_bench_refuses_a_batch_size_where_it_has_no_use(capsys):
