@@ -3,11 +3,11 @@
     KERAS_BACKEND=jax python -m benchmarks.by_layers [--models explicit_rd_a g_conv_net]
 
 Forward and backward of 128 images of 32x32, compiled as `fit` compiles it, for each layer on an input
-that is a weight, less the time that the same takes with a layer that does nothing. Writes the
-milliseconds by kind of layer, and those of the whole step of SGD, to
-benchmarks/results/by_layers_<backend>.json. In the whole step a compiler may merge layers, so that the
-sum need not be equal. Where memory is dear it goes by that; it was run with memory kept between steps, as
-`benchmarks.summary` says.
+that is a weight, less the time that the same takes with a layer that does nothing; that one has one
+input also where the layer has several. Writes the milliseconds by kind of layer, and those of the whole
+step of SGD, to benchmarks/results/by_layers_<backend>.json. In the whole step a compiler may merge
+layers, so that the sum need not be equal. Where memory is dear it goes by that; it was run with memory
+kept between steps, as `benchmarks.summary` says.
 """
 
 import argparse

@@ -357,9 +357,7 @@ def _tensorflow_graph(model):
 
 
 def _jax_graph(model):
-    import jax
-
-    return jax.jit(_stateless(model))
+    return compiled(_stateless(model))
 
 
 def _torch_graph(model):

@@ -11,7 +11,6 @@ from keras_structnets.training.extra import extra
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
 MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
 MIXES = ("none", *MIX_LAYERS)
-BILINEAR = 2  # `PIL.Image.Resampling.BILINEAR`
 OPERATIONS_AT_ONCE = 2  # of RandAugment, for a batch
 FACTOR = 0.5  # its strength, of 1
 
@@ -36,7 +35,7 @@ class Batches(keras.utils.PyDataset):
         if recipe.augmentation == "rand_augment":
             self.operations = rand_augment_operations()
         if recipe.mix != "none":
-            self.mix = ByKeras(MIX_LAYERS[recipe.mix]())
+            self.mix = ByKeras(MIX_LAYERS[recipe.mix](seed=0))
         self.start(0)
 
     def start(self, epoch):
@@ -112,7 +111,7 @@ def rand_augment_operations():
     draws. Its own layers are taken, save where they are slow or depend on the batch: on PyTorch it
     moves pixels image by image, and it equalizes a batch by one histogram.
     """
-    layers, options = keras.layers, {"value_range": (0, 255)}
+    layers, options = keras.layers, {"value_range": (0, 255), "seed": 0}
     of_keras = {
         "brightness": layers.RandomBrightness(FACTOR, **options),
         "colour": layers.RandomColorDegeneration(FACTOR, **options),
@@ -120,7 +119,7 @@ def rand_augment_operations():
         "sharpness": layers.RandomSharpness(FACTOR, **options),
         "posterize": layers.RandomPosterization(round(8 * FACTOR), **options),
         "solarize": layers.Solarization(FACTOR, FACTOR, **options),
-        "contrast by itself": layers.AutoContrast(**options),
+        "contrast by itself": layers.AutoContrast((0, 255)),
     }
     return {name: ByKeras(layer) for name, layer in of_keras.items()} | {
         "equalize": lambda images, rng: equalized(images),
@@ -158,23 +157,18 @@ def moved(images, matrices, shifts=0.0):
 
     Shapes: images [n, h, w, c], matrices [n, 2, 2], shifts [n, 2] -> [n, h, w, c], of the same type.
     """
-    pillow = extra("PIL.Image")
     height, width = images.shape[1:3]
     border = max(height, width) // 2 + 1  # no operation reaches further
     padding = [(0, 0), (border, border), (border, border), (0, 0)]
-    padded = np.pad(images, padding, mode="symmetric")
     middle = np.array([width / 2, height / 2])
     origins = middle + border + shifts - matrices @ middle
-    how = pillow.Transform.AFFINE
     tables = np.concatenate([matrices, origins[..., None]], -1).reshape(len(images), 6)
-    return np.stack(
-        [
-            by_pillow(
-                image, lambda part, t=table: part.transform((width, height), how, t, BILINEAR)
-            )
-            for image, table in zip(padded, tables.tolist(), strict=True)
-        ]
-    )
+
+    def move(pillow, image, table):
+        how = pillow.Transform.AFFINE
+        return image.transform((width, height), how, table, pillow.Resampling.BILINEAR)
+
+    return by_pillow(move, np.pad(images, padding, mode="symmetric"), tables.tolist())
 
 
 def equalized(images):
@@ -261,21 +255,25 @@ def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: flo
     share = np.sqrt(rng.uniform(area, 1, n))  # of each side
     left, top = rng.random((2, n)) * (1 - share) * [[width], [height]]
     boxes = np.stack([left, top, left + share * width, top + share * height], -1)
-    return np.stack(
-        [
-            by_pillow(image, lambda part, b=box: part.resize((width, height), BILINEAR, tuple(b)))
-            for image, box in zip(images, boxes, strict=True)
-        ]
-    )
+
+    def resize(pillow, image, box):
+        return image.resize((width, height), pillow.Resampling.BILINEAR, tuple(box))
+
+    return by_pillow(resize, images, boxes)
 
 
-def by_pillow(image, change):
-    """What `change` makes of an image of Pillow, for an image [h, w, c] of any type and channels."""
+def by_pillow(change, images, arguments):
+    """`change(PIL.Image, image, argument)` of images [n, h, w, c] of any type, each with its argument."""
     pillow = extra("PIL.Image")
-    if image.dtype == "uint8" and image.shape[-1] == 3:
-        return np.asarray(change(pillow.fromarray(image)))
-    planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0)]
-    return np.stack([np.asarray(change(pillow.fromarray(plane))) for plane in planes], -1)
+
+    def changed(image, argument):
+        if image.dtype == "uint8" and image.shape[-1] == 3:
+            return np.asarray(change(pillow, pillow.fromarray(image), argument))
+        planes = map(np.ascontiguousarray, np.moveaxis(image, -1, 0))
+        parts = [change(pillow, pillow.fromarray(plane), argument) for plane in planes]
+        return np.stack([np.asarray(part) for part in parts], -1)
+
+    return np.stack([changed(*pair) for pair in zip(images, arguments, strict=True)])
 
 
 def centre_crop(images, size):

@@ -117,9 +117,10 @@ def test_a_batch_depends_on_no_batch_before_it(settings):
 def test_an_operation_of_rand_augment_changes_images_and_keeps_what_they_are(name):
     images = np.random.default_rng(0).integers(20, 200, (4, 12, 10, 3)).astype("uint8")
     operation = augment.rand_augment_operations()[name]
-    for given in (images, images[..., :1].astype("float32")):
+    for given in (images, images.astype("float32"), images[..., :1]):
         changed, again = (operation(given, np.random.default_rng(1)) for _ in range(2))
         assert changed.shape == given.shape
+        assert changed.dtype in ("float32", given.dtype)
         assert changed.min() >= 0
         assert changed.max() <= 255
         assert (changed != given).any(axis=(1, 2, 3)).all() or given.shape[-1] == 1
