@@ -67,9 +67,7 @@ class Batches(keras.utils.PyDataset):
         images = random_crops(images, rng, recipe.pad, size, flip)
         if recipe.augmentation == "rand_augment":
             for name in rng.choice(list(self.operations), OPERATIONS_AT_ONCE):
-                changed = self.operations[name](images, rng)
-                whole = np.issubdtype(images.dtype, np.integer)
-                images = (np.rint(changed) if whole else changed).astype(images.dtype)
+                images = self.operations[name](images, rng)
         return images
 
     def _rng(self, *index):
@@ -88,20 +86,24 @@ class ByKeras:
         self.change = fast_paths.compiled(self._change)
 
     def __call__(self, images, rng, labels=None):
-        """The changed images, clipped, or these and the changed one-hot labels, float32."""
+        """The changed images, of the same type, or these and the changed one-hot labels."""
         state = np.array([rng.integers(2**31), 0], "uint32")
-        given = (images,) if labels is None else (images, labels)
-        tensors = (keras.ops.convert_to_tensor(part, "float32") for part in given)
-        changed = self.change(keras.ops.convert_to_tensor(state), *tensors)
+        given = (state, images) if labels is None else (state, images, labels)
+        changed = self.change(*map(keras.ops.convert_to_tensor, given))
         images, *rest = map(keras.ops.convert_to_numpy, changed)
-        images = images.clip(0, 255)  # interpolation rounds
         return (images, *rest) if rest else images
 
     def _change(self, state, images, *labels):
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        images = keras.ops.cast(images, "float32")
         with keras.StatelessScope([(self.seeds.state, state)]):
             drawn = self.layer.get_random_transformation(images, seed=self.seeds)
             images = self.layer.transform_images(images, drawn)
-            return images, *(self.layer.transform_labels(part, drawn) for part in labels)
+            labels = [self.layer.transform_labels(part, drawn) for part in labels]
+        images = keras.ops.clip(images, 0, 255)  # interpolation rounds
+        if keras.backend.is_int_dtype(dtype):
+            images = keras.ops.round(images)
+        return keras.ops.cast(images, dtype), *labels
 
 
 def rand_augment_operations():
@@ -157,18 +159,28 @@ def moved(images, matrices, shifts=0.0):
 
     Shapes: images [n, h, w, c], matrices [n, 2, 2], shifts [n, 2] -> [n, h, w, c], of the same type.
     """
-    height, width = images.shape[1:3]
-    border = max(height, width) // 2 + 1  # no operation reaches further
+    pillow = extra("PIL.Image")
+    n, height, width, _ = images.shape
+    size, shifts = np.array([width, height]), np.broadcast_to(shifts, (n, 2))
+    corners = size * [[0, 0], [0, 1], [1, 1], [1, 0]]
+    origins = (corners - size / 2) @ np.swapaxes(matrices, 1, 2) + size / 2 + shifts[:, None]
+    border = int(max(0, -origins.min(), (origins - size).max())) + 2  # one more is interpolated
     padding = [(0, 0), (border, border), (border, border), (0, 0)]
-    middle = np.array([width / 2, height / 2])
-    origins = middle + border + shifts - matrices @ middle
-    tables = np.concatenate([matrices, origins[..., None]], -1).reshape(len(images), 6)
+    padded = np.pad(images, padding, mode="symmetric")
+    rows = np.arange(n)[:, None]  # one image stands below the other
+    origins += np.stack([border + 0 * rows, border + padded.shape[1] * rows], -1)
+    targets = [(0, height * i, width, height * (i + 1)) for i in range(n)]
+    mesh = list(zip(targets, origins.reshape(n, 8).tolist(), strict=True))
 
-    def move(pillow, image, table):
-        how = pillow.Transform.AFFINE
-        return image.transform((width, height), how, table, pillow.Resampling.BILINEAR)
+    def move(tower):
+        how = pillow.Transform.MESH, mesh, pillow.Resampling.BILINEAR
+        tower = pillow.fromarray(np.ascontiguousarray(tower)).transform((width, n * height), *how)
+        return np.asarray(tower).reshape(n, height, width, -1)
 
-    return by_pillow(move, np.pad(images, padding, mode="symmetric"), tables.tolist())
+    tower = padded.reshape(-1, *padded.shape[2:])
+    if images.dtype == "uint8" and images.shape[-1] == 3:
+        return move(tower)
+    return np.concatenate([move(plane) for plane in np.moveaxis(tower, -1, 0)], -1)
 
 
 def equalized(images):
@@ -176,20 +188,19 @@ def equalized(images):
 
     `keras.layers.Equalization` takes one histogram for the whole batch, and on JAX a loop for it.
 
-    Shapes: [n, h, w, c] -> [n, h, w, c], float32.
+    Shapes: [n, h, w, c] -> [n, h, w, c], of the same type.
     """
-    n, height, width, channels = images.shape
-    size = height * width
-    pixels = np.moveaxis(images, -1, 1).reshape(n * channels, size)
+    planes = np.moveaxis(images, -1, 1)
+    pixels = planes.reshape(-1, planes[0, 0].size)
     values = pixels.clip(0, 255).astype("uint8")
-    rows = np.arange(len(values))[:, None]
-    counts = np.bincount((256 * rows + values).ravel(), minlength=256 * len(values))
-    counts = counts.reshape(-1, 256)
-    lowest = counts[rows, values.min(1, keepdims=True)]  # pixels of the lowest value
-    table = np.round((counts.cumsum(1) - lowest) * 255 / np.maximum(size - lowest, 1))
-    pixels = np.where(lowest == size, pixels, table[rows, values])
-    pixels = pixels.reshape(n, channels, height, width).astype("float32")
-    return np.moveaxis(pixels, 1, -1)
+    counts = np.stack([np.bincount(row, minlength=256) for row in values])
+    rest = pixels.shape[1] - counts[np.arange(len(counts)), values.min(1)]  # above the lowest
+    rest = rest[:, None]
+    tables = (counts.cumsum(1) - pixels.shape[1] + rest) * 255 / np.maximum(rest, 1)
+    tables = np.rint(tables).astype(images.dtype)
+    equal = np.stack([table[row] for table, row in zip(tables, values, strict=True)])
+    equal = np.where(rest == 0, pixels, equal)
+    return np.moveaxis(equal.reshape(planes.shape), 1, -1)
 
 
 def random_crops(
@@ -221,12 +232,14 @@ def random_crops(
     n, height, width, _ = images.shape
     rows, columns = size or (height, width)
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    top = rng.integers(0, height + 2 * pad - rows + 1, (n, 1))
-    left = rng.integers(0, width + 2 * pad - columns + 1, (n, 1))
-    rows, columns = top + np.arange(rows), left + np.arange(columns)  # [n, h], [n, w]
-    if flip:
-        columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    top = rng.integers(0, height + 2 * pad - rows + 1, n)
+    left = rng.integers(0, width + 2 * pad - columns + 1, n)
+    mirrored = rng.random(n) < 0.5 if flip else np.zeros(n, bool)
+    crops = np.empty((n, rows, columns, images.shape[-1]), images.dtype)
+    for crop, image, i, j in zip(crops, padded, top, left, strict=True):
+        crop[...] = image[i : i + rows, j : j + columns]
+    crops[mirrored] = crops[mirrored, :, ::-1]
+    return crops
 
 
 def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
@@ -251,29 +264,11 @@ def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: flo
         >>> parts.shape, parts[:, :, 0].max().item(), parts[:, :, -1].min().item()
         ((2, 32, 32, 3), 0, 255)
     """
-    n, height, width, _ = images.shape
-    share = np.sqrt(rng.uniform(area, 1, n))  # of each side
-    left, top = rng.random((2, n)) * (1 - share) * [[width], [height]]
-    boxes = np.stack([left, top, left + share * width, top + share * height], -1)
-
-    def resize(pillow, image, box):
-        return image.resize((width, height), pillow.Resampling.BILINEAR, tuple(box))
-
-    return by_pillow(resize, images, boxes)
-
-
-def by_pillow(change, images, arguments):
-    """`change(PIL.Image, image, argument)` of images [n, h, w, c] of any type, each with its argument."""
-    pillow = extra("PIL.Image")
-
-    def changed(image, argument):
-        if image.dtype == "uint8" and image.shape[-1] == 3:
-            return np.asarray(change(pillow, pillow.fromarray(image), argument))
-        planes = map(np.ascontiguousarray, np.moveaxis(image, -1, 0))
-        parts = [change(pillow, pillow.fromarray(plane), argument) for plane in planes]
-        return np.stack([np.asarray(part) for part in parts], -1)
-
-    return np.stack([changed(*pair) for pair in zip(images, arguments, strict=True)])
+    n = len(images)
+    size = images.shape[2:0:-1]
+    share = np.sqrt(rng.uniform(area, 1, (n, 1)))  # of each side
+    places = rng.random((2, n)).T - 0.5
+    return moved(images, share[..., None] * np.eye(2), places * (1 - share) * size)
 
 
 def centre_crop(images, size):
