@@ -40,6 +40,19 @@ def filtered(form, channels):
     return of
 
 
+def diffused(once):
+    """Four explicit steps of diffusion, where each product is as it comes or computed `once`."""
+    product = bordered(fast_paths.written_depthwise)
+
+    def of(x, kernel):
+        for _ in range(4):
+            y = once(product(x, kernel))
+            x = x - 0.1 * once(product(y, ops.flip(kernel, (0, 1))))
+        return x
+
+    return of
+
+
 DEPTHWISE = {
     "native": fast_paths.native_depthwise,
     "channels first": fast_paths.transposed_depthwise,
@@ -49,6 +62,10 @@ DEPTHWISE = {
 FILTERS = {"matrices": fast_paths.filter_by_matrices, "FFT": fast_paths.filter_by_fft}
 FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
     "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
+    "four steps of diffusion": (
+        lambda c: (3, 3, c),
+        {"as it comes": diffused(lambda y: y), "each once": diffused(fast_paths.once)},
+    ),
     "convolution 3x3": (
         lambda c: (3, 3, c, c),
         {
@@ -83,10 +100,12 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
         },
     ),
 }
+FOR_XLA = {"as it comes", "each once"}
+FIRST = {"channels first", "conv, channels first", "with the channels first"}
 NOT_ON = {  # what Keras or the CPU does not offer there
-    "tensorflow": {"channels first", "conv, channels first", "with the channels first", "FFT"},
+    "tensorflow": FIRST | FOR_XLA | {"FFT"},
     "jax": {"with the channels first"},
-    "torch": {"written"},
+    "torch": FOR_XLA | {"written"},
 }
 
 
@@ -116,6 +135,8 @@ def main():
                 for name, form in forms.items()
                 if name not in left_out
             }
+            if not steps:
+                continue
             times = timing.alternate(steps, ROUNDS)
             best = {name: float(f"{min(values):.3g}") for name, values in times.items()}
             key = f"{operation}, {channels} channels, {size}x{size}"
@@ -132,10 +153,10 @@ def table():
         keys = [f"{operation}, {channels} channels, {size}x{size}" for channels, size in SETTINGS]
         for form in forms:
             cells = (
-                " and ".join(f"{found[backend][key][form]:g}" for key in keys)
-                if form in found[backend][keys[0]]
+                " and ".join(f"{of[key][form]:g}" for key in keys)
+                if form in of.get(keys[0], ())
                 else "-"
-                for backend in found
+                for of in found.values()
             )
             lines.append(f"| {operation}: {form} | {' | '.join(cells)} |")
     return "\n".join(lines)

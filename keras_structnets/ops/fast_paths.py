@@ -38,7 +38,9 @@ Last comes prediction as one graph of the backend, with the weights as constants
 imports a backend.
 """
 
+import contextvars
 import itertools
+import math
 import operator
 import warnings
 
@@ -48,6 +50,8 @@ from keras.backend import standardize_dtype
 
 from keras_structnets.ops.spectral import dft_matrices, inverse, transform
 
+_BY_XLA = contextvars.ContextVar("by_xla", default=False)  # whether TensorFlow traces for XLA
+_AT_ONCE = 8  # images, in the sums for a kernel
 _WRITTEN_OUT = 16  # up to so many turns of a loop
 
 
@@ -65,10 +69,10 @@ def depthwise(x, kernel, border=None):
     form = _depthwise_form(x, kernel)
     sides = [(k - 1) // 2 for k in kernel.shape[:-1] if k % 2]
     if form in _PADDING and border == [(side, side) for side in sides]:
-        return form(x, kernel, padding="same")
+        return once(form(x, kernel, padding="same"))
     if border is not None:
         x = ops.pad(x, [(0, 0), *border, (0, 0)])
-    return form(x, kernel)
+    return once(form(x, kernel))
 
 
 def native_depthwise(x, kernel, padding="valid"):
@@ -92,10 +96,11 @@ def cast(y, dtype):
 
 def conv(x, kernel, strides, padding, dilation_rate):
     """Convolution of [b, *n, c] with [*k, c, c'], as `keras.ops.conv`."""
-    backend = keras.backend.backend()
-    if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *strides)):
+    if keras.backend.backend() == "jax" and all(
+        size == 1 for size in (*kernel.shape[:-2], *strides)
+    ):
         return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
-    if backend == "torch":
+    if keras.backend.backend() == "torch":
         return transposed_conv(x, kernel, strides, padding, dilation_rate)
     return ops.conv(x, kernel, strides, padding, "channels_last", dilation_rate)
 
@@ -231,17 +236,20 @@ def written_depthwise(x, kernel):
 
 
 def _kernel_gradient(x, upstream, shape):
-    """Sum over images and pixels of each shifted image times `upstream`, image by image on a CPU."""
+    """Sum over images and pixels of each shifted image times `upstream`, a few images at a time on a CPU."""
+    rank = len(shape) - 1
 
     def products(x, upstream):
-        pixels = tuple(range(len(upstream.shape) - 1))
-        shifts = _shifts(x, shape[:-1], batch=len(x.shape) == len(shape) + 1)
-        return ops.stack([ops.sum(shifted * upstream, pixels) for _, shifted in shifts])
+        pixels = tuple(range(1, rank + 1))
+        return ops.stack([ops.sum(y * upstream, pixels) for _, y in _shifts(x, shape[:-1])])
 
-    if _on_cpu():  # one image fits into the cache
-        sums = ops.sum(ops.map(lambda pair: products(*pair), (x, upstream)), axis=0)
+    n = x.shape[0]
+    if n and _on_cpu():  # so many fit into the cache
+        few = math.gcd(n, _AT_ONCE)
+        x, upstream = (ops.reshape(y, (n // few, few, *y.shape[1:])) for y in (x, upstream))
+        sums = ops.sum(ops.map(lambda pair: products(*pair), (x, upstream)), (0, 2))
     else:
-        sums = products(x, upstream)
+        sums = ops.sum(products(x, upstream), 1)
     return ops.reshape(sums, shape)
 
 
@@ -249,7 +257,7 @@ def _depthwise_form(x, kernel):
     backend = keras.backend.backend()
     if backend == "jax" and not keras.utils.is_keras_tensor(x):
         return written_depthwise
-    if backend == "jax" or len(kernel.shape) > 3:
+    if backend == "jax" or _BY_XLA.get() or len(kernel.shape) > 3:
         return shifted_depthwise
     return transposed_depthwise if backend == "torch" else native_depthwise
 
@@ -299,15 +307,35 @@ def filled(turns, n):
     return stacks if several else stacks[0]
 
 
+def once(y):
+    """`y`, which XLA on a CPU would otherwise compute again for each operation that takes it.
+
+    It fuses sums and products into all of those, and so each residual step into the next ones. A
+    conditional, one branch of which is never taken, is not fused, nor is its gradient.
+    """
+    if not (_by_xla(y) and _on_cpu()):
+        return y
+    never = ops.sum(y[(slice(1),) * len(y.shape)]) > float("inf")  # false for NaN too
+    return ops.cond(never, lambda: -y, lambda: y)
+
+
+def _by_xla(x):
+    """Whether `x` is part of a graph for XLA."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(x, jax.core.Tracer)
+    return _BY_XLA.get()
+
+
 def _on_cpu():
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
-def _shifts(x, window, batch=True):
-    """Pairs (offsets of an entry of the stencil, the image as that entry sees it)."""
+def _shifts(x, window):
+    """Pairs (offsets of an entry of the stencil, the images as that entry sees them)."""
     for offsets in itertools.product(*map(range, window)):
-        view = (*map(_slice, offsets, window), slice(None))
-        yield offsets, x[(slice(None), *view) if batch else view]
+        yield offsets, x[(slice(None), *map(_slice, offsets, window), slice(None))]
 
 
 def _slice(offset, window):
@@ -349,11 +377,29 @@ def _stateless(model):
 
 
 def _tensorflow_graph(model):
+    """For a single image by XLA, if that can compile it; in XLA a depthwise convolution of Keras is slow."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)]
-    graph = tf.function(_stateless(model), input_signature=signature, autograph=False)
-    return graph.get_concrete_function()
+    f, (_, *size), dtype = _stateless(model), model.inputs[0].shape, model.inputs[0].dtype
+
+    def for_xla(x):
+        mark = _BY_XLA.set(True)
+        try:
+            return f(x)
+        finally:
+            _BY_XLA.reset(mark)
+
+    any_number, one = (tf.TensorSpec((n, *size), dtype) for n in (None, 1))
+    several = tf.function(f, [any_number], autograph=False)
+    single = tf.function(for_xla, [one], autograph=False, jit_compile=True)
+    operations = single.get_concrete_function().graph.get_operations()
+    if any(operation.type == "DepthwiseConv2dNative" for operation in operations):
+        return several
+    try:
+        single(tf.zeros(one.shape, dtype))
+    except tf.errors.OpError:
+        return several
+    return lambda x: single(x) if x.shape[0] == 1 else several(x)
 
 
 def _jax_graph(model):

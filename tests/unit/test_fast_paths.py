@@ -60,8 +60,36 @@ def assert_equal_forms(form, plain, x, kernel):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("first", [1.0, -np.inf, np.inf, np.nan])
+def test_what_is_computed_once_is_as_it_was(first):
+    x, kernel = (2, 3, 4, 5), (3, 4, 5)
+    assert_equal_forms(lambda x, k: fast_paths.once(x * k), lambda x, k: x * k, x, kernel)
+    given = np.random.default_rng(0).normal(size=x).astype("float32")
+    given[0, 0, 0, 0] = first
+    graph = fast_paths.compiled(fast_paths.once)
+    np.testing.assert_array_equal(ops.convert_to_numpy(graph(ops.convert_to_tensor(given))), given)
+    empty = ops.convert_to_numpy(graph(ops.convert_to_tensor(given[:0])))
+    assert empty.shape == (0, 3, 4, 5)
+
+
+@ON_JAX
+def test_a_chain_of_steps_is_not_computed_again_in_each_of_them():
+    import jax
+
+    def operations(n_steps):
+        def chain(x, kernel):
+            for _ in range(n_steps):
+                x = x + fast_paths.depthwise(x, kernel, [(1, 1), (1, 1)])
+            return x
+
+        arguments = np.ones((4, 8, 8, 16), "float32"), np.ones((3, 3, 16), "float32")
+        return jax.jit(chain).lower(*arguments).compile().cost_analysis()["flops"]
+
+    assert operations(8) < 2.5 * operations(4)
+
+
 @pytest.mark.parametrize("name", DEPTHWISE)
-@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("batch", [1, 8, 12])
 def test_a_form_of_the_depthwise_product_equals_the_shifted_one(name, batch):
     form = getattr(fast_paths, name)
     assert_equal_forms(form, fast_paths.shifted_depthwise, (batch, 7, 6, 4), (3, 2, 4))
