@@ -390,10 +390,9 @@ def _tensorflow_graph(model):
             _BY_XLA.reset(mark)
 
     any_number, one = (tf.TensorSpec((n, *size), dtype) for n in (None, 1))
-    several = tf.function(f, [any_number], autograph=False)
-    single = tf.function(for_xla, [one], autograph=False, jit_compile=True)
-    operations = single.get_concrete_function().graph.get_operations()
-    if any(operation.type == "DepthwiseConv2dNative" for operation in operations):
+    several = tf.function(f, [any_number], autograph=False).get_concrete_function()
+    single = tf.function(for_xla, [one], autograph=False, jit_compile=True).get_concrete_function()
+    if any(part.type == "DepthwiseConv2dNative" for part in single.graph.get_operations()):
         return several
     try:
         single(tf.zeros(one.shape, dtype))
