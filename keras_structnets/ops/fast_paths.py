@@ -5,21 +5,23 @@ channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
 | form | tensorflow | torch | jax |
 |---|---|---|---|
-| depthwise: native | 11.4 and 3.32 | 16.1 and 6.43 | 306 and 80.2 |
-| depthwise: channels first | - | 11.9 and 4.81 | 307 and 77 |
-| depthwise: shifted | 187 and 46.7 | 50.2 and 13.9 | 50.8 and 11.7 |
-| depthwise: written | 53.8 and 13.5 | - | 31.8 and 4.78 |
-| convolution 3x3: Keras | 23.3 and 17 | 29.3 and 19.4 | 59.9 and 24 |
-| convolution 3x3: channels first | - | 25.7 and 18.5 | 59.8 and 24.3 |
-| product at each pixel: Keras matmul | 9.18 and 3.9 | 13.8 and 7.17 | 24.3 and 6.37 |
-| product at each pixel: rows | 9.93 and 3.71 | 14 and 7.32 | 16.5 and 3.39 |
-| product at each pixel: Keras conv | 10.5 and 4.17 | 14.4 and 5.4 | 32.5 and 8.4 |
-| product at each pixel: conv, channels first | - | 10.1 and 5.37 | 35.9 and 8.21 |
-| filter of each channel: matrices | 21.6 and 5.11 | 33.7 and 7.69 | 61.8 and 5.99 |
-| filter of each channel: FFT | - | 40.5 and 13.6 | 61.1 and 10.4 |
-| filter over the channels too: matrices | 36.7 and 8.34 | 62.8 and 15.1 | 65 and 9.04 |
-| filter over the channels too: FFT | - | 33.4 and 11 | 47.8 and 9.19 |
-| mean over 2x2: Keras | 7.59 and 2.05 | 19 and 4.4 | 12.1 and 1.01 |
+| depthwise: native | 11.4 and 3.32 | 16.1 and 6.43 | 389 and 88 |
+| depthwise: channels first | - | 11.9 and 4.81 | 408 and 86.7 |
+| depthwise: shifted | 187 and 46.7 | 50.2 and 13.9 | 69.8 and 16.3 |
+| depthwise: written | 53.8 and 13.5 | - | 34.4 and 5.73 |
+| four steps of diffusion: as it comes | - | - | 222 and 87.5 |
+| four steps of diffusion: each once | - | - | 159 and 55.2 |
+| convolution 3x3: Keras | 23.3 and 17 | 29.3 and 19.4 | 76.2 and 33.7 |
+| convolution 3x3: channels first | - | 25.7 and 18.5 | 92 and 35 |
+| product at each pixel: Keras matmul | 9.18 and 3.9 | 13.8 and 7.17 | 32.7 and 8.25 |
+| product at each pixel: rows | 9.93 and 3.71 | 14 and 7.32 | 21.6 and 5.37 |
+| product at each pixel: Keras conv | 10.5 and 4.17 | 14.4 and 5.4 | 48 and 11.1 |
+| product at each pixel: conv, channels first | - | 10.1 and 5.37 | 44.4 and 12.4 |
+| filter of each channel: matrices | 21.6 and 5.11 | 33.7 and 7.69 | 76 and 8.76 |
+| filter of each channel: FFT | - | 40.5 and 13.6 | 73.4 and 11.2 |
+| filter over the channels too: matrices | 36.7 and 8.34 | 62.8 and 15.1 | 100 and 12 |
+| filter over the channels too: FFT | - | 33.4 and 11 | 76.4 and 10.5 |
+| mean over 2x2: Keras | 7.59 and 2.05 | 19 and 4.4 | 16.8 and 1.75 |
 | mean over 2x2: with the channels first | - | 6.89 and 1.94 | - |
 
 PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
@@ -27,7 +29,9 @@ pooling, and none whose channels come first; a view does for that.
 
 JAX: XLA has no fast grouped convolution on CPUs, but fuses the shifted form into one loop.
 Differentiated by itself that form is slow again, in the sums over all pixels, so that its gradients
-are written out. A 1x1 convolution is faster as a product of two matrices.
+are written out. The fusion goes on through the steps of a network, each of which it computes again
+for each later one, so that it is ended after each product. A 1x1 convolution is faster as a product
+of two matrices.
 
 There is no native form in 3-D: the shifted form is general.
 
