@@ -1,5 +1,7 @@
 """`predictor` gives what `model.predict` gives."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from keras_structnets.ops import fast_paths
 
 ON_TORCH = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the graph is rewritten on PyTorch alone"
+)
+ON_TENSORFLOW = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow alone has a graph for one image"
 )
 SMALL = {
     "explicit_rd_a": {"widths": (4, 8), "n_steps": 1},
@@ -105,6 +110,36 @@ def test_a_predictor_takes_what_holds_numbers(convert):
     )
     predict = ksn.zoo.predictor(model, batch_size=2)
     assert_same(predict(convert(images(3))), model.predict(images(3), verbose=0))
+
+
+class Outside(keras.layers.Layer):
+    """Twice its input, by a function of Python, which XLA cannot compile."""
+
+    def call(self, x):
+        import tensorflow as tf
+
+        return tf.ensure_shape(tf.py_function(lambda x: 2 * x, [x], x.dtype), x.shape)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+@ON_TENSORFLOW
+@pytest.mark.parametrize(
+    ("layer", "by_xla"),
+    [
+        (keras.layers.Conv2D(2, 3), True),
+        (keras.layers.DepthwiseConv2D(3), False),  # XLA is slow there
+        (Outside(), False),
+    ],
+    ids=["convolution", "depthwise", "Python"],
+)
+def test_a_single_image_takes_a_graph_of_its_own_if_xla_has_a_fast_one(layer, by_xla):
+    model = with_random_weights(keras.Sequential([keras.Input((8, 8, 3)), layer]))
+    assert inspect.isfunction(fast_paths.graph(model)) == by_xla  # else a graph of TensorFlow
+    predict = ksn.zoo.predictor(model)
+    for n in (1, 3):
+        assert_same(predict(images(n)), model.predict(images(n), verbose=0))
 
 
 @ON_TORCH
