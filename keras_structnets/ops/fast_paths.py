@@ -100,11 +100,10 @@ def cast(y, dtype):
 
 def conv(x, kernel, strides, padding, dilation_rate):
     """Convolution of [b, *n, c] with [*k, c, c'], as `keras.ops.conv`."""
-    if keras.backend.backend() == "jax" and all(
-        size == 1 for size in (*kernel.shape[:-2], *strides)
-    ):
+    backend = keras.backend.backend()
+    if backend == "jax" and all(size == 1 for size in (*kernel.shape[:-2], *strides)):
         return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
-    if keras.backend.backend() == "torch":
+    if backend == "torch":
         return transposed_conv(x, kernel, strides, padding, dilation_rate)
     return ops.conv(x, kernel, strides, padding, "channels_last", dilation_rate)
 
@@ -241,10 +240,9 @@ def written_depthwise(x, kernel):
 
 def _kernel_gradient(x, upstream, shape):
     """Sum over images and pixels of each shifted image times `upstream`, a few images at a time on a CPU."""
-    rank = len(shape) - 1
+    pixels = tuple(range(1, len(shape)))
 
     def products(x, upstream):
-        pixels = tuple(range(1, rank + 1))
         return ops.stack([ops.sum(y * upstream, pixels) for _, y in _shifts(x, shape[:-1])])
 
     n = x.shape[0]

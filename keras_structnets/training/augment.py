@@ -167,8 +167,8 @@ def moved(images, matrices, shifts=0.0):
     border = int(max(0, -origins.min(), (origins - size).max())) + 2  # one more is interpolated
     padding = [(0, 0), (border, border), (border, border), (0, 0)]
     padded = np.pad(images, padding, mode="symmetric")
-    rows = np.arange(n)[:, None]  # one image stands below the other
-    origins += np.stack([border + 0 * rows, border + padded.shape[1] * rows], -1)
+    origins += border
+    origins[..., 1] += padded.shape[1] * np.arange(n)[:, None]  # one image stands below the other
     targets = [(0, height * i, width, height * (i + 1)) for i in range(n)]
     mesh = list(zip(targets, origins.reshape(n, 8).tolist(), strict=True))
 
@@ -234,11 +234,12 @@ def random_crops(
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     top = rng.integers(0, height + 2 * pad - rows + 1, n)
     left = rng.integers(0, width + 2 * pad - columns + 1, n)
-    mirrored = rng.random(n) < 0.5 if flip else np.zeros(n, bool)
     crops = np.empty((n, rows, columns, images.shape[-1]), images.dtype)
     for crop, image, i, j in zip(crops, padded, top, left, strict=True):
         crop[...] = image[i : i + rows, j : j + columns]
-    crops[mirrored] = crops[mirrored, :, ::-1]
+    if flip:
+        mirrored = rng.random(n) < 0.5
+        crops[mirrored] = crops[mirrored, :, ::-1]
     return crops
 
 

@@ -89,7 +89,7 @@ def test_a_chain_of_steps_is_not_computed_again_in_each_of_them():
 
 
 @pytest.mark.parametrize("name", DEPTHWISE)
-@pytest.mark.parametrize("batch", [1, 8, 12])
+@pytest.mark.parametrize("batch", [1, 3, 8, 12])
 def test_a_form_of_the_depthwise_product_equals_the_shifted_one(name, batch):
     form = getattr(fast_paths, name)
     assert_equal_forms(form, fast_paths.shifted_depthwise, (batch, 7, 6, 4), (3, 2, 4))
