@@ -6,8 +6,7 @@ Forward and backward of 128 images of 32x32, compiled as `fit` compiles it, for 
 that is a weight, less the time that the same takes with a layer that does nothing; that one has one
 input also where the layer has several. Writes the milliseconds by kind of layer, and those of the whole
 step of SGD, to benchmarks/results/by_layers_<backend>.json. In the whole step a compiler may merge
-layers, so that the sum need not be equal. Where memory is dear it goes by that; it was run with memory
-kept between steps, as `benchmarks.summary` says.
+layers, so that the sum need not be equal.
 """
 
 import argparse
@@ -29,6 +28,7 @@ def main():
     parser.add_argument("--models", nargs="+", default=MODELS, choices=ksn.zoo.list_models())
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    ksn.training.keep_memory()
     found = {f"milliseconds, {name}": profile(name, options.rounds) for name in options.models}
     timing.save("by_layers", found)
 

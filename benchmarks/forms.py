@@ -16,6 +16,7 @@ from keras import ops
 
 import keras_structnets as ksn
 from keras_structnets.ops import fast_paths
+from keras_structnets.ops.winograd import winograd_conv
 
 from . import summary, timing
 from .contenders import model_of, stepper
@@ -71,6 +72,8 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
         {
             "Keras": lambda x, kernel: ops.conv(x, kernel, padding="same"),
             "channels first": lambda x, kernel: fast_paths.transposed_conv(x, kernel, 1, "same", 1),
+            "patches": lambda x, kernel: fast_paths.product_of_patches(x, kernel, (1, 1), "same"),
+            "fewer products": lambda x, kernel: winograd_conv(x, kernel, "same"),
         },
     ),
     "product at each pixel": (
@@ -103,7 +106,7 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
 FOR_XLA = {"as it comes", "each once"}
 FIRST = {"channels first", "conv, channels first", "with the channels first"}
 NOT_ON = {  # what Keras or the CPU does not offer there
-    "tensorflow": FIRST | FOR_XLA | {"FFT"},
+    "tensorflow": FIRST | FOR_XLA | {"FFT", "written"},
     "jax": {"with the channels first"},
     "torch": FOR_XLA | {"written"},
 }
@@ -124,6 +127,7 @@ class Form(keras.layers.Layer):
 
 
 def main():
+    ksn.training.keep_memory()
     found = {"batch": BATCH, "rounds": ROUNDS}
     left_out = NOT_ON.get(keras.backend.backend(), ())
     for operation, (kernel_shape, forms) in FORMS.items():

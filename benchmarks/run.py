@@ -10,12 +10,12 @@ from . import figure1, layers, models, timing
 BENCHMARKS = {"layers": layers, "models": models, "figure1": figure1}
 
 
-def main(what, out, device=None, **options):
+def main(what, out, device=None, memory="kept", **options):
     """Run one benchmark; write <out>/<what>_<backend>.json and .png."""
     options = {key: value for key, value in options.items() if value is not None}
     with keras.device(device) if device else contextlib.nullcontext():
         found = BENCHMARKS[what].main(**options)
-    path = timing.save(what, found, out)
+    path = timing.save(what, {"memory": memory} | found, out)
     draw(found, f"{what}, {keras.backend.backend()}").savefig(path.with_suffix(".png"), dpi=120)
     print(f"written: {path}")
 

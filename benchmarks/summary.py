@@ -3,17 +3,15 @@
     python -m benchmarks.summary
 
 Reads benchmarks/results/{layers,models}_<backend>.json and writes benchmarks/results/speed.md. A figure
-that misses its goal stands there in bold. The second table is from benchmarks/results/kept_memory, where
-`structnets bench models` ran with memory kept between steps:
-
-    GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=20000000000
+that misses its goal stands there in bold. The second table is from benchmarks/results/returned_memory,
+where `structnets bench models --memory returned` wrote.
 """
 
 import json
 import pathlib
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-KEPT = RESULTS / "kept_memory"
+RETURNED = RESULTS / "returned_memory"
 BACKENDS = ("tensorflow", "torch", "jax")
 
 
@@ -25,10 +23,11 @@ def main():
 
 def text():
     """The tables."""
-    layers, models, kept = read(RESULTS, "layers"), read(RESULTS, "models"), read(KEPT, "models")
+    layers, models = read(RESULTS, "layers"), read(RESULTS, "models")
+    returned = read(RETURNED, "models")
     parts = [
         table("times faster", [*layer_rows(layers), *model_rows(models), *rows_between(models)]),
-        table("times faster, memory kept", [*model_rows(kept), *rows_between(kept)]),
+        table("times faster, memory returned", [*model_rows(returned), *rows_between(returned)]),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -52,10 +52,13 @@ import keras
 from keras import ops
 from keras.backend import standardize_dtype
 
+from keras_structnets.ops.patches import patches, window_output_size
 from keras_structnets.ops.spectral import dft_matrices, inverse, transform
+from keras_structnets.ops.winograd import winograd_conv
 
 _BY_XLA = contextvars.ContextVar("by_xla", default=False)  # whether TensorFlow traces for XLA
-_AT_ONCE = 8  # images, in the sums for a kernel
+_CHANNELS, _PIXELS = 24, 8192  # from which on XLA is faster with other forms of a convolution
+_ENTRIES = 2**23  # of a matrix of patches, at most
 _WRITTEN_OUT = 16  # up to so many turns of a loop
 
 
@@ -105,7 +108,39 @@ def conv(x, kernel, strides, padding, dilation_rate):
         return pointwise(x, ops.reshape(kernel, kernel.shape[-2:]))
     if backend == "torch":
         return transposed_conv(x, kernel, strides, padding, dilation_rate)
+    if set(dilation_rate) == {1} and standardize_dtype(x.dtype) == "float32" and _by_jax_on_cpu(x):
+        if set(strides) == {1} and _worth_winograd(x.shape, kernel.shape):
+            return winograd_conv(x, kernel, padding)
+        if _worth_patches(x.shape, kernel.shape, strides, padding):
+            return product_of_patches(x, kernel, strides, padding)
     return ops.conv(x, kernel, strides, padding, "channels_last", dilation_rate)
+
+
+def _by_jax_on_cpu(x):
+    known = all(isinstance(n, int) for n in x.shape)
+    return known and _traced_by_jax(x) and _on_cpu()
+
+
+def _worth_winograd(shape, kernel_shape):
+    """Whether there are channels enough, and pixels enough for them."""
+    (*window, c_in, c_out), (b, *size, _) = kernel_shape, shape
+    pixels = math.prod(size)
+    enough = min(c_in, c_out) >= _CHANNELS and b * pixels >= _PIXELS
+    return window == [3, 3] and enough and max(c_in, c_out) < 2 * pixels
+
+
+def _worth_patches(shape, kernel_shape, strides, padding):
+    """Whether the patches are few, and the channels made of them many."""
+    (*window, c_in, c_out), (b, *size, _) = kernel_shape, shape
+    axes = zip(size, window, strides, strict=True)
+    outputs = b * math.prod(window_output_size(n, k, s, padding) for n, k, s in axes)
+    return c_out >= _CHANNELS and outputs * math.prod(window) * c_in <= _ENTRIES
+
+
+def product_of_patches(x, kernel, strides, padding):
+    """`conv` as a product of two matrices, the first with the pixels that each output sees."""
+    seen = patches(x, kernel.shape[:-2], strides, padding)
+    return product_of_rows(seen, ops.reshape(kernel, (-1, kernel.shape[-1])))
 
 
 def transposed_conv(x, kernel, strides, padding, dilation_rate):
@@ -239,20 +274,22 @@ def written_depthwise(x, kernel):
 
 
 def _kernel_gradient(x, upstream, shape):
-    """Sum over images and pixels of each shifted image times `upstream`, a few images at a time on a CPU."""
-    pixels = tuple(range(1, len(shape)))
+    """Sum over images and pixels of each shifted image times `upstream`."""
+    products = [y * upstream for _, y in _shifts(x, shape[:-1])]
+    sums = _sums_at_once(
+        products, range(1, len(shape))
+    )  # over the images last: those share the work
+    return ops.reshape(ops.sum(ops.stack(sums), 1), shape)
 
-    def products(x, upstream):
-        return ops.stack([ops.sum(y * upstream, pixels) for _, y in _shifts(x, shape[:-1])])
 
-    n = x.shape[0]
-    if n and _on_cpu():  # so many fit into the cache
-        few = math.gcd(n, _AT_ONCE)
-        x, upstream = (ops.reshape(y, (n // few, few, *y.shape[1:])) for y in (x, upstream))
-        sums = ops.sum(ops.map(lambda pair: products(*pair), (x, upstream)), (0, 2))
-    else:
-        sums = ops.sum(products(x, upstream), 1)
-    return ops.reshape(sums, shape)
+def _sums_at_once(terms, axes):
+    """The sum of each of the `terms` over `axes`, which XLA computes with them in one pass."""
+    import jax
+
+    zeros = (jax.numpy.zeros((), terms[0].dtype),) * len(terms)
+    return jax.lax.reduce(
+        tuple(terms), zeros, lambda a, b: tuple(map(operator.add, a, b)), tuple(axes)
+    )
 
 
 def _depthwise_form(x, kernel):
@@ -323,11 +360,15 @@ def once(y):
 
 def _by_xla(x):
     """Whether `x` is part of a graph for XLA."""
-    if keras.backend.backend() == "jax":
-        import jax
+    return _traced_by_jax(x) or _BY_XLA.get()
 
-        return isinstance(x, jax.core.Tracer)
-    return _BY_XLA.get()
+
+def _traced_by_jax(x):
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return isinstance(x, jax.core.Tracer)
 
 
 def _on_cpu():

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_structnets.ops import fast_paths
 from keras_structnets.ops.spectral import stencil_matrices, transform
+from keras_structnets.ops.winograd import winograd_conv
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 SKIP = pytest.mark.skipif(
@@ -14,7 +15,7 @@ SKIP = pytest.mark.skipif(
 )
 ON_JAX = pytest.mark.skipif(
     keras.backend.backend() != "jax",
-    reason="written for JAX; its gradient has the form of JAX alone",
+    reason="a form for JAX alone",
 )
 DEPTHWISE = [
     "native_depthwise",
@@ -116,10 +117,69 @@ def test_a_convolution_with_the_channels_first_is_that_of_keras(padding, strides
     )
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="written for PyTorch; elsewhere Keras 3.15 takes no strides with the channels first",
+@pytest.mark.parametrize(
+    ("x", "padding"),
+    [
+        ((2, 6, 8, 3), "same"),
+        ((1, 5, 4, 3), "valid"),
+        ((3, 3, 3, 1), "valid"),
+        ((2, 7, 1, 2), "same"),
+        ((3, 60, 60, 1), "same"),  # in three pieces
+        ((7, 40, 41, 1), "same"),  # in pieces of one image: 7 is prime
+    ],
 )
+def test_a_convolution_by_fewer_products_is_that_of_keras(x, padding):
+    assert_equal_forms(
+        lambda x, kernel: winograd_conv(x, kernel, padding),
+        lambda x, kernel: ops.conv(x, kernel, padding=padding),
+        x,
+        (3, 3, x[-1], 2),
+    )
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("x", "window", "strides"),
+    [((2, 6, 7, 3), (3, 3), (1, 1)), ((2, 7, 6, 3), (2, 3), (2, 1)), ((2, 9, 2), (4,), (3,))],
+)
+def test_a_convolution_by_patches_is_that_of_keras(x, window, strides, padding):
+    assert_equal_forms(
+        lambda x, kernel: fast_paths.product_of_patches(x, kernel, strides, padding),
+        lambda x, kernel: ops.conv(x, kernel, strides, padding),
+        x,
+        (*window, x[-1], 4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "options", "products"),
+    [
+        ((8, 32, 32, 24), (3, 3, 24, 24), {}, 16),  # by fewer products
+        ((8, 34, 34, 24), (3, 3, 24, 24), {"padding": "valid"}, 16),
+        ((4, 32, 32, 24), (3, 3, 24, 24), {}, 1),  # few pixels: by patches
+        ((128, 8, 8, 128), (3, 3, 128, 128), {}, 0),  # many channels for so few pixels
+        ((8, 32, 32, 3), (3, 1, 3, 24), {}, 1),
+        ((8, 32, 32, 24), (3, 3, 24, 24), {"strides": (2, 2)}, 1),
+        ((64, 32, 32, 24), (5, 5, 24, 24), {}, 0),  # too many patches
+        ((8, 32, 32, 24), (3, 3, 24, 8), {}, 0),  # few channels
+        ((8, 32, 32, 24), (3, 3, 24, 24), {"dilation_rate": (2, 2)}, 0),
+    ],
+)
+@ON_JAX
+def test_which_convolutions_are_products_of_matrices(x, kernel, options, products):
+    import jax
+
+    options = {"strides": (1, 1), "padding": "same", "dilation_rate": (1, 1), **options}
+
+    def program(dtype):
+        arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape in (x, kernel)]
+        return str(jax.make_jaxpr(lambda *args: fast_paths.conv(*args, **options))(*arguments))
+
+    assert program("float32").count("= conv_general_dilated") == (products == 0)
+    assert program("float32").replace("\n", " ").count("= dot_general") >= products
+    assert "conv_general_dilated" in program("float16")
+
+
 def test_a_mean_with_the_channels_first_is_that_of_keras():
     assert_equal_forms(
         lambda x, scale: fast_paths.transposed_average_pool(x * scale, (2, 2), (2, 2)),
