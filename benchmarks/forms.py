@@ -60,7 +60,11 @@ DEPTHWISE = {
     "shifted": fast_paths.shifted_depthwise,
     "written": fast_paths.written_depthwise,
 }
-FILTERS = {"matrices": fast_paths.filter_by_matrices, "FFT": fast_paths.filter_by_fft}
+FILTERS = {
+    "matrices": fast_paths.filter_by_matrices,
+    "matrices, in pieces": fast_paths.filter_in_pieces,
+    "FFT": fast_paths.filter_by_fft,
+}
 FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
     "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
     "four steps of diffusion": (
@@ -103,7 +107,7 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
         },
     ),
 }
-FOR_XLA = {"as it comes", "each once"}
+FOR_XLA = {"as it comes", "each once", "matrices, in pieces"}
 FIRST = {"channels first", "conv, channels first", "with the channels first"}
 NOT_ON = {  # what Keras or the CPU does not offer there
     "tensorflow": FIRST | FOR_XLA | {"FFT", "written"},

@@ -54,7 +54,7 @@ from keras.backend import standardize_dtype
 
 from keras_structnets.ops.patches import patches, window_output_size
 from keras_structnets.ops.spectral import dft_matrices, inverse, transform
-from keras_structnets.ops.winograd import winograd_conv
+from keras_structnets.ops.winograd import in_pieces, winograd_conv
 
 _BY_XLA = contextvars.ContextVar("by_xla", default=False)  # whether TensorFlow traces for XLA
 _CHANNELS, _PIXELS = 24, 8192  # from which on XLA is faster with other forms of a convolution
@@ -200,7 +200,10 @@ def spectral_filter(x, response, axes):
     Returns:
         The shape of `x`.
     """
-    return _filter_form(x, axes)(x, response, axes)
+    form = _filter_form(x, axes)
+    if form is filter_by_matrices and _by_jax_on_cpu(x):
+        return filter_in_pieces(x, response, axes)
+    return form(x, response, axes)
 
 
 def filter_by_fft(x, response, axes):
@@ -212,18 +215,45 @@ def filter_by_fft(x, response, axes):
     return backward(response * forward(x, sizes, axes), sizes, axes)
 
 
-def filter_by_matrices(x, response, axes):
+def filter_in_pieces(x, response, axes):
+    """`filter_by_matrices` for some of the images after others, in the order that XLA is fast in."""
+    how = _matmul_each, _multiply_each
+    filtered = in_pieces(lambda x: filter_by_matrices(x, response, axes, *how), x)
+    return ops.reshape(filtered, x.shape)
+
+
+def _matmul_each(matrix, x):
+    """`matrix @ x` as a product for each of `x`; as one XLA would transpose them."""
+    return ops.matmul(ops.broadcast_to(matrix, (x.shape[0], *matrix.shape)), x)
+
+
+@ops.custom_gradient
+def _multiply_each(x, factors):
+    """`x * factors`, whose gradient adds the images up by halves; along the first axis XLA is slow."""
+
+    def gradients(upstream):
+        products = ops.reshape(upstream * x, (-1, *factors.shape))
+        while (n := products.shape[0]) > 1:
+            half = products[: n // 2] + products[n // 2 : n // 2 * 2]
+            products = ops.concatenate([half, products[n - 1 :]]) if n % 2 else half
+        return upstream * factors, products[0]
+
+    return x * factors, gradients
+
+
+def filter_by_matrices(x, response, axes, matmul=ops.matmul, multiply=ops.multiply):
     """`spectral_filter` as products with real matrices, for any number of axes."""
     matrices = dft_matrices([x.shape[axis] for axis in axes])
     if whole := axes[-1] == len(x.shape) - 1:
         x, response = x[..., None], [part if part is None else part[..., None] for part in response]
     re, im = response
-    y = transform(x, matrices)  # [b, 2, *frequencies, c]
+    y = transform(x, matrices, matmul)  # [b, 2, *frequencies, c]
     if im is None:
-        y = y * re
+        y = multiply(y, re)
     else:
-        y = ops.stack([y[:, 0] * re - y[:, 1] * im, y[:, 1] * re + y[:, 0] * im], axis=1)
-    y = inverse(y, matrices)
+        y, turned = multiply(y, re), multiply(y, im)
+        y = y + ops.stack([-turned[:, 1], turned[:, 0]], axis=1)
+    y = inverse(y, matrices, matmul)
     return y[..., 0] if whole else y
 
 

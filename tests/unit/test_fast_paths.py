@@ -189,11 +189,20 @@ def test_a_mean_with_the_channels_first_is_that_of_keras():
     )
 
 
-@pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow filters by matrices alone")
+FILTERS = [
+    pytest.param(
+        "filter_by_fft",
+        marks=pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow filters by matrices alone"),
+    ),
+    pytest.param("filter_in_pieces", marks=ON_JAX),
+]
+
+
+@pytest.mark.parametrize("form", FILTERS)
 @pytest.mark.parametrize("imaginary", [False, True])
 @pytest.mark.parametrize("sizes", [(6,), (7,), (5, 4), (4, 5), (2, 3, 4), (3, 1, 5)])
 @pytest.mark.parametrize("trailing", [(), (3,)])
-def test_a_filter_by_fft_is_that_by_matrices(sizes, trailing, imaginary):
+def test_a_filter_is_that_by_matrices(form, sizes, trailing, imaginary):
     axes = range(1, len(sizes) + 1)
     frequencies = (*sizes[:-1], sizes[-1] // 2 + 1, *trailing)
 
@@ -207,7 +216,7 @@ def test_a_filter_by_fft_is_that_by_matrices(sizes, trailing, imaginary):
         return of
 
     shape = (*sizes, *trailing)
-    forms = (fast_paths.filter_by_fft, fast_paths.filter_by_matrices)
+    forms = (getattr(fast_paths, form), fast_paths.filter_by_matrices)
     assert_equal_forms(*map(filtered, forms), (3, *shape), shape)
 
 
