@@ -54,6 +54,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def main():
+    ksn.training.keep_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="simnet_2layer")
     parser.add_argument("--batch-size", type=int, default=128)
