@@ -4,7 +4,7 @@
 
 Reads benchmarks/results/{layers,models}_<backend>.json and writes benchmarks/results/speed.md. A figure
 that misses its goal stands there in bold. The second table is from benchmarks/results/returned_memory,
-where `structnets bench models --memory returned` wrote.
+where `structnets bench` wrote with `--memory returned`.
 """
 
 import json
@@ -23,13 +23,14 @@ def main():
 
 def text():
     """The tables."""
-    layers, models = read(RESULTS, "layers"), read(RESULTS, "models")
-    returned = read(RETURNED, "models")
-    parts = [
-        table("times faster", [*layer_rows(layers), *model_rows(models), *rows_between(models)]),
-        table("times faster, memory returned", [*model_rows(returned), *rows_between(returned)]),
-    ]
-    return "\n\n".join(parts) + "\n"
+    titles = {"times faster": RESULTS, "times faster, memory returned": RETURNED}
+    return "\n\n".join(table(title, rows(folder)) for title, folder in titles.items()) + "\n"
+
+
+def rows(folder):
+    """All lines of the table of what stands in `folder`."""
+    layers, models = read(folder, "layers"), read(folder, "models")
+    return [*layer_rows(layers), *model_rows(models), *rows_between(models)]
 
 
 def read(folder, what):

@@ -31,7 +31,8 @@ JAX: XLA has no fast grouped convolution on CPUs, but fuses the shifted form int
 Differentiated by itself that form is slow again, in the sums over all pixels, so that its gradients
 are written out. The fusion goes on through the steps of a network, each of which it computes again
 for each later one, so that it is ended after each product. A 1x1 convolution is faster as a product
-of two matrices.
+of two matrices. So is a small one with patches; and a 3x3 one of many channels and pixels by fewer
+products: `benchmarks/results/speed.md` has that of GConv2D with 81 channels.
 
 There is no native form in 3-D: the shifted form is general.
 
@@ -117,7 +118,7 @@ def conv(x, kernel, strides, padding, dilation_rate):
 
 
 def _by_jax_on_cpu(x):
-    known = all(isinstance(n, int) for n in x.shape)
+    known = all(isinstance(n, int) and n > 0 for n in x.shape)
     return known and _traced_by_jax(x) and _on_cpu()
 
 
@@ -306,20 +307,24 @@ def written_depthwise(x, kernel):
 def _kernel_gradient(x, upstream, shape):
     """Sum over images and pixels of each shifted image times `upstream`."""
     products = [y * upstream for _, y in _shifts(x, shape[:-1])]
-    sums = _sums_at_once(
-        products, range(1, len(shape))
-    )  # over the images last: those share the work
-    return ops.reshape(ops.sum(ops.stack(sums), 1), shape)
+    sums = _sums_over_pixels(*products)  # those over the images last: both cores share the work
+    return ops.reshape(ops.sum(sums, 1), shape)
 
 
-def _sums_at_once(terms, axes):
-    """The sum of each of the `terms` over `axes`, which XLA computes with them in one pass."""
+@ops.custom_gradient
+def _sums_over_pixels(*terms):
+    """The sum of each of the `terms`, [b, *n, c], over its pixels, by XLA in one pass: [terms, b, c]."""
     import jax
 
     zeros = (jax.numpy.zeros((), terms[0].dtype),) * len(terms)
-    return jax.lax.reduce(
-        tuple(terms), zeros, lambda a, b: tuple(map(operator.add, a, b)), tuple(axes)
-    )
+    pixels = tuple(range(1, len(terms[0].shape) - 1))
+    sums = jax.lax.reduce(terms, zeros, lambda a, b: tuple(map(operator.add, a, b)), pixels)
+
+    def gradients(upstream):
+        wide = ops.expand_dims(upstream, [pixel + 1 for pixel in pixels])
+        return tuple(ops.broadcast_to(g, terms[0].shape) for g in wide)
+
+    return ops.stack(sums), gradients
 
 
 def _depthwise_form(x, kernel):

@@ -137,6 +137,33 @@ def test_a_convolution_by_fewer_products_is_that_of_keras(x, padding):
     )
 
 
+@pytest.mark.parametrize("name", ["written_depthwise", "winograd_conv"])
+@ON_JAX
+def test_a_gradient_that_is_written_out_has_a_gradient(name):
+    import jax
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 6, 2)).astype("float32")
+    kernel = rng.normal(size=(3, 3, 2) if name == "written_depthwise" else (3, 3, 2, 2))
+
+    def steepness(form):
+        def of(x, kernel):
+            slope = jax.grad(lambda *args: ops.sum(form(*args) ** 3), (0, 1))(x, kernel)
+            return sum(ops.sum(s**2) for s in slope)
+
+        return jax.jit(jax.grad(of, (0, 1)))(x, kernel.astype("float32"))
+
+    ours, plain = {
+        "written_depthwise": (fast_paths.written_depthwise, fast_paths.shifted_depthwise),
+        "winograd_conv": (
+            lambda x, k: winograd_conv(x, k, "valid"),
+            lambda x, k: ops.conv(x, k, padding="valid"),
+        ),
+    }[name]
+    for slope, expected in zip(steepness(ours), steepness(plain), strict=True):
+        np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(
     ("x", "window", "strides"),
