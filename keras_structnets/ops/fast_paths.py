@@ -5,24 +5,28 @@ channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
 | form | tensorflow | torch | jax |
 |---|---|---|---|
-| depthwise: native | 11.4 and 3.32 | 16.1 and 6.43 | 389 and 88 |
-| depthwise: channels first | - | 11.9 and 4.81 | 408 and 86.7 |
-| depthwise: shifted | 187 and 46.7 | 50.2 and 13.9 | 69.8 and 16.3 |
-| depthwise: written | 53.8 and 13.5 | - | 34.4 and 5.73 |
-| four steps of diffusion: as it comes | - | - | 222 and 87.5 |
-| four steps of diffusion: each once | - | - | 159 and 55.2 |
-| convolution 3x3: Keras | 23.3 and 17 | 29.3 and 19.4 | 76.2 and 33.7 |
-| convolution 3x3: channels first | - | 25.7 and 18.5 | 92 and 35 |
-| product at each pixel: Keras matmul | 9.18 and 3.9 | 13.8 and 7.17 | 32.7 and 8.25 |
-| product at each pixel: rows | 9.93 and 3.71 | 14 and 7.32 | 21.6 and 5.37 |
-| product at each pixel: Keras conv | 10.5 and 4.17 | 14.4 and 5.4 | 48 and 11.1 |
-| product at each pixel: conv, channels first | - | 10.1 and 5.37 | 44.4 and 12.4 |
-| filter of each channel: matrices | 21.6 and 5.11 | 33.7 and 7.69 | 76 and 8.76 |
-| filter of each channel: FFT | - | 40.5 and 13.6 | 73.4 and 11.2 |
-| filter over the channels too: matrices | 36.7 and 8.34 | 62.8 and 15.1 | 100 and 12 |
-| filter over the channels too: FFT | - | 33.4 and 11 | 76.4 and 10.5 |
-| mean over 2x2: Keras | 7.59 and 2.05 | 19 and 4.4 | 16.8 and 1.75 |
-| mean over 2x2: with the channels first | - | 6.89 and 1.94 | - |
+| depthwise: native | 11.5 and 3.46 | 18.2 and 6.33 | 255 and 94 |
+| depthwise: channels first | - | 13.8 and 4.91 | 261 and 94.7 |
+| depthwise: shifted | 202 and 50.3 | 71.1 and 14.9 | 19.8 and 4.84 |
+| depthwise: written | - | - | 10.8 and 3.61 |
+| four steps of diffusion: as it comes | - | - | 112 and 38.7 |
+| four steps of diffusion: each once | - | - | 80.7 and 25.6 |
+| convolution 3x3: Keras | 25.7 and 18.9 | 31.2 and 19.2 | 55 and 25.5 |
+| convolution 3x3: channels first | - | 26.3 and 18.7 | 51.6 and 24.9 |
+| convolution 3x3: patches | 214 and 68.4 | 92.7 and 50.7 | 62.5 and 28.7 |
+| convolution 3x3: fewer products | 269 and 82.1 | 203 and 51.6 | 50.4 and 19.3 |
+| product at each pixel: Keras matmul | 10.9 and 4.6 | 13.9 and 7.51 | 12.8 and 7.35 |
+| product at each pixel: rows | 10.6 and 4.37 | 14.9 and 7.62 | 8.12 and 3.55 |
+| product at each pixel: Keras conv | 11.1 and 5.07 | 13.7 and 5.79 | 22 and 8.65 |
+| product at each pixel: conv, channels first | - | 10.5 and 5.61 | 22.1 and 8.58 |
+| filter of each channel: matrices | 22.4 and 6.97 | 38 and 9.09 | 47 and 6.23 |
+| filter of each channel: matrices, in pieces | - | - | 44.3 and 6.63 |
+| filter of each channel: FFT | - | 43.4 and 16.4 | 39 and 9.85 |
+| filter over the channels too: matrices | 40.5 and 9.98 | 65 and 14.9 | 50.3 and 9.7 |
+| filter over the channels too: matrices, in pieces | - | - | 80.9 and 9.89 |
+| filter over the channels too: FFT | - | 36.5 and 10.9 | 39.5 and 9.86 |
+| mean over 2x2: Keras | 8.83 and 2.92 | 18.8 and 4.03 | 4.77 and 0.987 |
+| mean over 2x2: with the channels first | - | 6.71 and 1.85 | - |
 
 PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
 pooling, and none whose channels come first; a view does for that.

@@ -9,7 +9,7 @@ def keep_memory() -> bool:
     """Keep memory that is free again for the next arrays, where glibc would give it back to Linux.
 
     On a CPU a step of training frees hundreds of MiB and asks for them again at once. By default
-    glibc unmaps arrays above 32 MiB, and Linux then clears each page of them anew: up to half of a
+    glibc unmaps arrays above 32 MiB, and Linux then clears each page of the next ones: much of a
     step of JAX, see docs/backends.md. The commands of `structnets` call this. For `model.fit` in
     a program of your own call it once, before the first array. The process does not shrink then.
 
