@@ -427,13 +427,16 @@ def _slice(offset, window):
 # Graphs
 
 
-def compiled(f):
-    """`f`, a function of tensors, as one graph where single operations are slow to start."""
+def compiled(f, by_xla=False):
+    """`f`, a function of tensors, as one graph where single operations are slow to start.
+
+    `by_xla` is for TensorFlow, whose XLA lacks some operations: a graph may hold others by XLA.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(f, autograph=False)
+        return tf.function(f, autograph=False, jit_compile=by_xla)
     if backend == "jax":
         import jax
 

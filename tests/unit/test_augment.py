@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from keras_structnets import training
 from keras_structnets.training import augment
@@ -132,7 +133,8 @@ def test_rand_augment_has_the_operations_of_keras():
     layer, ours = keras.layers.RandAugment((0, 255)), augment.rand_augment_operations()
     names = layer.get_random_transformation(np.zeros((1, 4, 4, 3), "float32"))["transforms"]
     theirs = {type(getattr(layer, name)) for name in names}
-    apart = {"RandomShear", "RandomTranslation", "RandomRotation", "Equalization"}
+    moves = {"RandomShear", "RandomTranslation", "RandomRotation"}
+    apart = moves | {"RandomSharpness", "Equalization"}
     taken = {type(o.layer) for o in ours.values() if isinstance(o, augment.ByKeras)}
     assert taken == {kind for kind in theirs if kind.__name__ not in apart}
     assert len(ours) == len(theirs)
@@ -178,6 +180,16 @@ def test_an_image_is_moved_without_a_look_at_the_one_below_it():
     for change in (augment.sheared, augment.translated, augment.rotated):
         np.testing.assert_array_equal(change(images, rng), images)
     np.testing.assert_array_equal(training.random_resized_crops(images, rng, area=0.5), images)
+
+
+def test_an_image_is_smoothed_as_by_pillow():
+    images = np.random.default_rng(0).integers(0, 256, (3, 7, 9, 3)).astype("uint8")
+    smooth = np.stack([Image.fromarray(image).filter(ImageFilter.SMOOTH) for image in images])
+    np.testing.assert_array_equal(augment.sharpened(images, Fixed(1.0)), smooth)
+    half = augment.sharpened(images.astype("float32"), Fixed(0.5))
+    np.testing.assert_allclose(half, images + 0.5 * (smooth - images.astype("float32")), atol=0.3)
+    small = images[:, :2, :1]  # no pixel with eight neighbours
+    np.testing.assert_array_equal(augment.sharpened(small, Fixed(1.0)), small)
 
 
 def test_an_image_is_equalized_by_itself_and_as_keras_does_it():
