@@ -223,22 +223,21 @@ def _lp_columns(p):
         def gradient(*args, upstream=None):
             g = _packed(args[-1] if upstream is None else upstream)  # [n_out, m]
             count = ops.cast(ops.maximum(ops.shape(x)[1], 1), x.dtype)
+            centre = ops.sum(x, axis=1, keepdims=True) / count  # about it little cancels in g_u
 
             def of_input(inputs):
-                x_i, z_i, u_i = inputs  # [m], [n_out], [n_out]
+                x_i, x_away, z_i, z_away, u_i = inputs  # [m] twice, [n_out] thrice
                 difference = x_i[None] - z_i[:, None]  # [n_out, m]
                 g_slope = g * slope(difference, p)
                 g_z = ops.sum(g_slope, axis=1)
-                # the sum of g_slope * difference; about the mean of x little cancels
-                centre = ops.sum(x_i) / count
-                g_u = (z_i - centre) * g_z - (g_slope @ (x_i - centre)[:, None])[:, 0]
+                g_u = z_away * g_z - (g_slope @ x_away[:, None])[:, 0]
                 g_p = 0.0 * p
                 if learn_p:
                     size = ops.maximum(abs(difference), _TINY)
                     g_p = -ops.sum(g_slope * difference * ops.log(size) * u_i[:, None])
                 return (u_i[None] @ g_slope)[0], g_z, g_u, g_p
 
-            g_x, g_z, g_u, g_p = fast_paths.loop(of_input, (x, z, u))
+            g_x, g_z, g_u, g_p = fast_paths.loop(of_input, (x, x - centre, z, z - centre, u))
             return -p * g_x, p * u * g_z, g_u, ops.sum(g_p)
 
         return y, gradient
@@ -250,7 +249,7 @@ def _power(size, p):
     """size^p for size >= 0; by roots and products where p is a small multiple of 1/2."""
     if not _is_static(p) or 2 * p not in range(9):
         return ops.power(size, p)
-    factors = [size] * int(p) + [ops.sqrt(size)] * (p != int(p))
+    factors = [size] * int(p) + ([] if p == int(p) else [ops.sqrt(size)])
     return functools.reduce(ops.multiply, factors) if factors else ops.ones_like(size)
 
 
