@@ -525,6 +525,7 @@ def _drop_identities(graph, aten):
 
 def _shorter_forms(aten):
     """Pairs (what Keras makes on PyTorch, the same in fewer operations)."""
+    import torch
 
     def normalization(x, mean, factor, offset):
         return aten.add_.Tensor(aten.mul_.Tensor(aten.subtract.Tensor(x, mean), factor), offset)
@@ -541,7 +542,13 @@ def _shorter_forms(aten):
     def interpolation(x, slope):
         return aten.lerp.Tensor(aten.relu.default(x), x, slope)
 
-    return (normalization, affine), (prelu, interpolation)
+    def copied_twice(x):
+        return channels_last(aten.contiguous.default(x))
+
+    def channels_last(x):
+        return aten.contiguous.default(x, memory_format=torch.channels_last)
+
+    return (normalization, affine), (prelu, interpolation), (copied_twice, channels_last)
 
 
 def _fold_constants(module):

@@ -19,6 +19,8 @@ _PIXELS = 8192  # of a piece: what is made of them fits into the cache
 def winograd_conv(x, kernel, padding):
     """Convolution of images of known size with a 3x3 kernel; it has no forward-mode derivative.
 
+    NaN and infinity spread to all of the 2x2 pixels that are made at once.
+
     Args:
         x: [b, h, w, c].
         kernel: [3, 3, c, c'].

@@ -143,16 +143,21 @@ def test_a_single_image_takes_a_graph_of_its_own_if_xla_has_a_fast_one(layer, by
 
 
 @ON_TORCH
-def test_a_normalization_and_a_prelu_are_few_operations(monkeypatch):
+def test_a_convolution_a_normalization_and_a_prelu_are_few_operations(monkeypatch):
     """And what depends on weights alone is no operation."""
     modules, fold = [], fast_paths._fold_constants
     monkeypatch.setattr(fast_paths, "_fold_constants", lambda m: (modules.append(m), fold(m)))
-    layers = [keras.layers.BatchNormalization(), keras.layers.PReLU()]
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.PReLU()]
     model = with_random_weights(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
     x = images(2) - 128
     assert_same(ksn.zoo.predictor(model)(x), model.predict(x, verbose=0))
     calls = [node for node in modules[0].graph.nodes if node.op == "call_function"]
     assert [call.target.name() for call in calls] == [
+        "aten::permute",
+        "aten::contiguous",  # the layout that is there: nothing is copied
+        "aten::conv2d",
+        "aten::permute",
+        "aten::add.Tensor",
         "aten::addcmul",
         "aten::relu",
         "aten::lerp.Tensor",
