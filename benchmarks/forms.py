@@ -65,6 +65,11 @@ FILTERS = {
     "matrices, in pieces": fast_paths.filter_in_pieces,
     "FFT": fast_paths.filter_by_fft,
 }
+MAXIMA = {
+    "Keras": ops.max_pool,
+    "with the channels first": fast_paths.transposed_max_pool,
+    "written": fast_paths.written_max_pool,
+}
 FORMS = {  # operation: (shape of the kernel for c channels, {form: function of x and the kernel})
     "depthwise": (lambda c: (3, 3, c), {k: bordered(f) for k, f in DEPTHWISE.items()}),
     "four steps of diffusion": (
@@ -104,6 +109,13 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
             "with the channels first": lambda x, scale: fast_paths.transposed_average_pool(
                 x * scale, (2, 2), (2, 2)
             ),
+        },
+    ),
+    "maximum over 3x3": (
+        lambda c: (c,),
+        {
+            name: lambda x, scale, form=form: form(x * scale, (3, 3), (2, 2), "same")
+            for name, form in MAXIMA.items()
         },
     ),
 }

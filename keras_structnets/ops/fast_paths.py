@@ -48,6 +48,7 @@ imports a backend.
 """
 
 import contextvars
+import functools
 import itertools
 import math
 import operator
@@ -57,7 +58,13 @@ import keras
 from keras import ops
 from keras.backend import standardize_dtype
 
-from keras_structnets.ops.patches import patches, window_output_size
+from keras_structnets.ops.patches import (
+    interleaved,
+    patches,
+    same_padding,
+    slices,
+    window_output_size,
+)
 from keras_structnets.ops.spectral import dft_matrices, inverse, transform
 from keras_structnets.ops.winograd import in_pieces, winograd_conv
 
@@ -188,9 +195,50 @@ def transposed_average_pool(x, pool_size, strides):
 def max_pool(x, pool_size, strides, padding):
     """Maximum over windows, [b, *n, c] -> [b, *n', c]."""
     if keras.backend.backend() == "torch":
-        x = _channels_first(x)
-        return _channels_last(ops.max_pool(x, pool_size, strides, padding, "channels_first"))
+        return transposed_max_pool(x, pool_size, strides, padding)
+    if keras.backend.is_float_dtype(standardize_dtype(x.dtype)) and _by_jax_on_cpu(x):
+        return written_max_pool(x, pool_size, strides, padding)
     return ops.max_pool(x, pool_size, strides, padding)
+
+
+def transposed_max_pool(x, pool_size, strides, padding):
+    """`max_pool` with the channels first."""
+    y = ops.max_pool(_channels_first(x), pool_size, strides, padding, "channels_first")
+    return _channels_last(y)
+
+
+def written_max_pool(x, pool_size, strides, padding):
+    """`max_pool` with its gradient written out, which goes to the first of equal pixels."""
+    if padding == "same":
+        axes = zip(x.shape[1:-1], pool_size, strides, strict=True)
+        border = [(0, 0), *(same_padding(*axis) for axis in axes), (0, 0)]
+        x = ops.pad(x, border, constant_values=-float("inf"))
+    sizes = x.shape[1:-1]
+
+    @ops.custom_gradient
+    def pool(x):
+        seen = slices(x, pool_size, strides, "valid")
+        y = functools.reduce(ops.maximum, seen)
+
+        def gradient(*args, upstream=None):
+            g = args[-1] if upstream is None else upstream
+            first = len(seen) - 1
+            for i in reversed(range(first)):
+                first = ops.where(seen[i] == y, i, first)
+            counts = [-(-n // s) for n, s in zip(sizes, strides, strict=True)]
+            nothing = ops.zeros((g.shape[0], *counts, g.shape[-1]), g.dtype)
+            apart = dict.fromkeys(itertools.product(*map(range, strides)), nothing)
+            for i, offsets in enumerate(itertools.product(*map(range, pool_size))):
+                turns, places = zip(*map(divmod, offsets, strides), strict=True)
+                rest = map(operator.sub, map(operator.sub, counts, g.shape[1:-1]), turns)
+                border = [(0, 0), *zip(turns, rest, strict=True), (0, 0)]
+                apart[places] = apart[places] + ops.pad(ops.where(first == i, g, 0.0), border)
+            whole = interleaved(list(apart.values()), strides)
+            return whole[(slice(None), *map(slice, sizes))]
+
+        return y, gradient
+
+    return pool(x)
 
 
 def spectral_filter(x, response, axes):

@@ -22,17 +22,30 @@ def same_padding(size, window, stride):
 
 def windows(x, window, strides, padding):
     """Entries of each window: [b, *spatial, c] -> [prod(window), b, *spatial', c]."""
-    return ops.stack(_slices(x, window, strides, padding))
+    return ops.stack(slices(x, window, strides, padding))
 
 
 def patches(x, window, strides, padding):
     """Flattened windows, channels last: [b, *spatial, c] -> [b, *spatial', prod(window) * c]."""
     if all(k == 1 for k in window) and all(s == 1 for s in strides):
         return x
-    return ops.concatenate(_slices(x, window, strides, padding), axis=-1)
+    return ops.concatenate(slices(x, window, strides, padding), axis=-1)
 
 
-def _slices(x, window, strides, padding):
+def interleaved(images, strides):
+    """The image of which each of `images` has the pixels `strides` apart, the last axis first.
+
+    Shapes: prod(strides) of [b, *n, c] -> [b, *(n * strides), c].
+    """
+    for axis in reversed(range(len(strides))):
+        stride, shape = strides[axis], images[0].shape
+        groups = (images[i : i + stride] for i in range(0, len(images), stride))
+        size = (*shape[: axis + 1], shape[axis + 1] * stride, *shape[axis + 2 :])
+        images = [ops.reshape(ops.stack(group, axis + 2), size) for group in groups]
+    return images[0]
+
+
+def slices(x, window, strides, padding):
     """The image as each entry of the window sees it, [b, *spatial', c]; 'same' pads with zeros.
 
     Slices rather than `extract_patches`: one NaN stays in its own entry, and slices export to every

@@ -10,6 +10,8 @@ import math
 
 from keras import ops
 
+from keras_structnets.ops.patches import interleaved
+
 _B = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _G = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _A = ((1, 1, 1, 0), (0, 1, -1, -1))
@@ -110,6 +112,4 @@ def _combined(factors, images):
 
 def _joined(pixels, size):
     """2x2 lists of [n, h', w', c] -> [n, *size, c]."""
-    y = ops.stack([ops.stack(row, 3) for row in pixels], 2)
-    n, height, _, width, _, c = y.shape
-    return ops.reshape(y, (n, 2 * height, 2 * width, c))[:, : size[0], : size[1]]
+    return interleaved([*pixels[0], *pixels[1]], (2, 2))[:, : size[0], : size[1]]

@@ -216,6 +216,52 @@ def test_a_mean_with_the_channels_first_is_that_of_keras():
     )
 
 
+@pytest.mark.parametrize(
+    ("x", "pool_size", "strides", "padding"),
+    [
+        ((2, 9, 8, 3), (3, 3), (2, 2), "valid"),
+        ((2, 8, 7, 3), (3, 3), (2, 2), "same"),
+        ((1, 6, 5, 2), (2, 3), (1, 2), "same"),
+        ((3, 11, 2), (2,), (4,), "valid"),  # pixels that no window has
+        ((1, 4, 5, 6, 2), (2, 2, 3), (2, 1, 2), "same"),
+    ],
+)
+def test_a_written_maximum_is_that_of_keras(x, pool_size, strides, padding):
+    assert_equal_forms(
+        lambda x, scale: fast_paths.written_max_pool(x * scale, pool_size, strides, padding),
+        lambda x, scale: ops.max_pool(x * scale, pool_size, strides, padding),
+        x,
+        (x[-1],),
+    )
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 3)])
+@ON_JAX
+def test_the_first_of_equal_pixels_has_the_gradient_of_a_maximum(strides):
+    import jax
+
+    x = np.random.default_rng(0).integers(0, 2, (2, 9, 9, 3)).astype("float32")
+
+    def slope(form):
+        def of(x):
+            y = form(x, (3, 3), strides, "same")
+            return ops.sum(y * (1.0 + ops.reshape(ops.arange(y.size), y.shape)))
+
+        return jax.grad(of)(x)
+
+    np.testing.assert_allclose(slope(fast_paths.written_max_pool), slope(ops.max_pool), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "written"), [("float32", True), ("int32", False)])
+@ON_JAX
+def test_which_maxima_are_written_out(dtype, written):
+    import jax
+
+    x = jax.ShapeDtypeStruct((2, 8, 8, 3), dtype)
+    pool = jax.make_jaxpr(lambda x: fast_paths.max_pool(x, (3, 3), (2, 2), "same"))
+    assert ("reduce_window" in str(pool(x))) != written
+
+
 FILTERS = [
     pytest.param(
         "filter_by_fft",
