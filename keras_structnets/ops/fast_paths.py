@@ -33,10 +33,11 @@ pooling, and none whose channels come first; a view does for that.
 
 JAX: XLA has no fast grouped convolution on CPUs, but fuses the shifted form into one loop.
 Differentiated by itself that form is slow again, in the sums over all pixels, so that its gradients
-are written out. The fusion goes on through the steps of a network, each of which it computes again
-for each later one, so that it is ended after each product. A 1x1 convolution is faster as a product
-of two matrices. So is a small one with patches; and a 3x3 one of many channels and pixels by fewer
-products: `benchmarks/results/speed.md` has that of GConv2D with 81 channels.
+are written out, and so is that of a maximum over windows. The fusion goes on through the steps of a
+network, each of which it computes again for each later one, so that it is ended after each product.
+A 1x1 convolution is faster as a product of two matrices. So is a small one with patches; and a 3x3
+one of many channels and pixels by fewer products: `benchmarks/results/speed.md` has that of GConv2D
+with 81 channels.
 
 There is no native form in 3-D: the shifted form is general.
 
