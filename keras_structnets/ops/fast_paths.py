@@ -5,28 +5,31 @@ channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
 | form | tensorflow | torch | jax |
 |---|---|---|---|
-| depthwise: native | 11.5 and 3.46 | 18.2 and 6.33 | 255 and 94 |
-| depthwise: channels first | - | 13.8 and 4.91 | 261 and 94.7 |
-| depthwise: shifted | 202 and 50.3 | 71.1 and 14.9 | 19.8 and 4.84 |
-| depthwise: written | - | - | 10.8 and 3.61 |
-| four steps of diffusion: as it comes | - | - | 112 and 38.7 |
-| four steps of diffusion: each once | - | - | 80.7 and 25.6 |
-| convolution 3x3: Keras | 25.7 and 18.9 | 31.2 and 19.2 | 55 and 25.5 |
-| convolution 3x3: channels first | - | 26.3 and 18.7 | 51.6 and 24.9 |
-| convolution 3x3: patches | 214 and 68.4 | 92.7 and 50.7 | 62.5 and 28.7 |
-| convolution 3x3: fewer products | 269 and 82.1 | 203 and 51.6 | 50.4 and 19.3 |
-| product at each pixel: Keras matmul | 10.9 and 4.6 | 13.9 and 7.51 | 12.8 and 7.35 |
-| product at each pixel: rows | 10.6 and 4.37 | 14.9 and 7.62 | 8.12 and 3.55 |
-| product at each pixel: Keras conv | 11.1 and 5.07 | 13.7 and 5.79 | 22 and 8.65 |
-| product at each pixel: conv, channels first | - | 10.5 and 5.61 | 22.1 and 8.58 |
-| filter of each channel: matrices | 22.4 and 6.97 | 38 and 9.09 | 47 and 6.23 |
-| filter of each channel: matrices, in pieces | - | - | 44.3 and 6.63 |
-| filter of each channel: FFT | - | 43.4 and 16.4 | 39 and 9.85 |
-| filter over the channels too: matrices | 40.5 and 9.98 | 65 and 14.9 | 50.3 and 9.7 |
-| filter over the channels too: matrices, in pieces | - | - | 80.9 and 9.89 |
-| filter over the channels too: FFT | - | 36.5 and 10.9 | 39.5 and 9.86 |
-| mean over 2x2: Keras | 8.83 and 2.92 | 18.8 and 4.03 | 4.77 and 0.987 |
-| mean over 2x2: with the channels first | - | 6.71 and 1.85 | - |
+| depthwise: native | 11.8 and 3.8 | 26 and 9.76 | 259 and 118 |
+| depthwise: channels first | - | 19 and 7.43 | 277 and 120 |
+| depthwise: shifted | 205 and 52.6 | 73.3 and 20.2 | 21 and 5.52 |
+| depthwise: written | - | - | 11.4 and 4.42 |
+| four steps of diffusion: as it comes | - | - | 133 and 48.1 |
+| four steps of diffusion: each once | - | - | 103 and 33.4 |
+| convolution 3x3: Keras | 28.6 and 18.8 | 32.6 and 20.3 | 62.4 and 32.4 |
+| convolution 3x3: channels first | - | 28.1 and 19 | 66.6 and 32.9 |
+| convolution 3x3: patches | 252 and 65.8 | 98.9 and 52 | 77.9 and 32.5 |
+| convolution 3x3: fewer products | 328 and 82.6 | 227 and 56.7 | 64.8 and 23.5 |
+| product at each pixel: Keras matmul | 10.3 and 4.34 | 14.9 and 8.5 | 14.1 and 9.83 |
+| product at each pixel: rows | 10.2 and 4.29 | 15.1 and 8.31 | 9.57 and 5.57 |
+| product at each pixel: Keras conv | 12 and 4.97 | 15.2 and 7.01 | 24.7 and 13.2 |
+| product at each pixel: conv, channels first | - | 10.3 and 6.53 | 24.6 and 12.3 |
+| filter of each channel: matrices | 24.7 and 6.48 | 38.1 and 8.65 | 52.8 and 9.23 |
+| filter of each channel: matrices, in pieces | - | - | 50 and 9.15 |
+| filter of each channel: FFT | - | 44.6 and 15.5 | 42.3 and 14.7 |
+| filter over the channels too: matrices | 44.7 and 11 | 74.1 and 17.8 | 62.5 and 13.1 |
+| filter over the channels too: matrices, in pieces | - | - | 99.1 and 14.2 |
+| filter over the channels too: FFT | - | 41.5 and 14.3 | 58.3 and 9.2 |
+| mean over 2x2: Keras | 9.75 and 4.08 | 23.3 and 5.28 | 6.17 and 1.37 |
+| mean over 2x2: with the channels first | - | 9.45 and 2.58 | - |
+| maximum over 3x3: Keras | 9 and 2.99 | 45.6 and 10.2 | 40.9 and 11.3 |
+| maximum over 3x3: with the channels first | - | 14.4 and 3.47 | - |
+| maximum over 3x3: written | - | - | 11.6 and 3.31 |
 
 PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
 pooling, and none whose channels come first; a view does for that.
