@@ -64,8 +64,8 @@ from keras.backend import standardize_dtype
 
 from keras_structnets.ops.patches import (
     interleaved,
+    padded,
     patches,
-    same_padding,
     slices,
     window_output_size,
 )
@@ -214,9 +214,7 @@ def transposed_max_pool(x, pool_size, strides, padding):
 def written_max_pool(x, pool_size, strides, padding):
     """`max_pool` with its gradient written out, which goes to the first of equal pixels."""
     if padding == "same":
-        axes = zip(x.shape[1:-1], pool_size, strides, strict=True)
-        border = [(0, 0), *(same_padding(*axis) for axis in axes), (0, 0)]
-        x = ops.pad(x, border, constant_values=-float("inf"))
+        x = padded(x, pool_size, strides, -float("inf"))
     sizes = x.shape[1:-1]
 
     @ops.custom_gradient

@@ -20,6 +20,13 @@ def same_padding(size, window, stride):
     return total // 2, total - total // 2
 
 
+def padded(x, window, strides, value=None):
+    """The image [b, *spatial, c] with the border that 'same' adds, of `value` or zeros."""
+    axes = zip(x.shape[1:-1], window, strides, strict=True)
+    border = [(0, 0), *(same_padding(*axis) for axis in axes), (0, 0)]
+    return ops.pad(x, border, constant_values=value)
+
+
 def windows(x, window, strides, padding):
     """Entries of each window: [b, *spatial, c] -> [prod(window), b, *spatial', c]."""
     return ops.stack(slices(x, window, strides, padding))
@@ -51,10 +58,10 @@ def slices(x, window, strides, padding):
     Slices rather than `extract_patches`: one NaN stays in its own entry, and slices export to every
     format.
     """
-    axes = list(zip(x.shape[1:-1], window, strides, strict=True))
+    axes = zip(x.shape[1:-1], window, strides, strict=True)
     sizes = [window_output_size(n, k, s, padding) for n, k, s in axes]
     if padding == "same":
-        x = ops.pad(x, [(0, 0), *(same_padding(n, k, s) for n, k, s in axes), (0, 0)])
+        x = padded(x, window, strides)
     return [
         x[(slice(None), *map(_slice, offsets, sizes, strides), slice(None))]
         for offsets in itertools.product(*map(range, window))

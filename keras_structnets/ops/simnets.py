@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_structnets import checks
 from keras_structnets.ops import fast_paths
-from keras_structnets.ops.patches import same_padding, windows
+from keras_structnets.ops.patches import padded, same_padding, windows
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
 _FLOAT32_MAX = float(np.finfo("float32").max)
@@ -451,8 +451,7 @@ def _average_pool(x, pool_size, strides, mass):
     """Mean over windows; `ops.average_pool` pads 'same' in another way on PyTorch (Keras 3.15)."""
     if mass is None:
         return fast_paths.average_pool(x, pool_size, strides)
-    sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
-    x = ops.pad(x, [(0, 0), *(same_padding(n, k, s) for n, k, s in sizes), (0, 0)])
+    x = padded(x, pool_size, strides)
     share = ops.max(mass, axis=0)  # 1 / entries inside the image
     return fast_paths.average_pool(x, pool_size, strides) * (share * mass.shape[0])
 

@@ -169,7 +169,7 @@ def moved(images, matrices, shifts=0.0):
     corners = size * [[0, 0], [0, 1], [1, 1], [1, 0]]
     origins = (corners - size / 2) @ np.swapaxes(matrices, 1, 2) + size / 2 + shifts[:, None]
     border = int(max(0, -origins.min(), (origins - size).max())) + 2  # one more is interpolated
-    rows, columns = (np.pad(np.arange(n), border, mode="symmetric") for n in (height, width))
+    rows, columns = (np.pad(np.arange(side), border, mode="symmetric") for side in (height, width))
     padded = images.take(columns, 2).take(rows, 1)
     origins += border
     origins[..., 1] += padded.shape[1] * np.arange(n)[:, None]  # one image stands below the other
