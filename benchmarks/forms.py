@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 import keras_structnets as ksn
-from keras_structnets.ops import fast_paths
+from keras_structnets.ops import fast_paths, order_p
 from keras_structnets.ops.winograd import winograd_conv
 
 from . import summary, timing
@@ -52,6 +52,17 @@ def diffused(once):
         return x
 
     return of
+
+
+def similarities(p):
+    """Forms of the similarity of order p to as many templates as there are channels."""
+    return {
+        name: lambda x, z, form=form: order_p.similarity(x, z, ops.ones_like(z), p, form)
+        for name, form in {
+            "loop": order_p.LOOPED,
+            "sums written out": order_p.WRITTEN_OUT,
+        }.items()
+    }
 
 
 DEPTHWISE = {
@@ -118,13 +129,15 @@ FORMS = {  # operation: (shape of the kernel for c channels, {form: function of 
             for name, form in MAXIMA.items()
         },
     ),
+    "similarity of order 1": (lambda c: (c, c), similarities(1.0)),
+    "similarity of order 1.5": (lambda c: (c, c), similarities(1.5)),
 }
-FOR_XLA = {"as it comes", "each once", "matrices, in pieces"}
+ON_JAX = {"as it comes", "each once", "matrices, in pieces"}
 FIRST = {"channels first", "conv, channels first", "with the channels first"}
 NOT_ON = {  # what Keras or the CPU does not offer there
-    "tensorflow": FIRST | FOR_XLA | {"FFT", "written"},
+    "tensorflow": FIRST | ON_JAX | {"FFT", "written"},
     "jax": {"with the channels first"},
-    "torch": FOR_XLA | {"written"},
+    "torch": ON_JAX | {"written", "sums written out"},
 }
 
 

@@ -42,6 +42,10 @@ A 1x1 convolution is faster as a product of two matrices. So is a small one with
 one of many channels and pixels by fewer products: `benchmarks/results/speed.md` has that of GConv2D
 with 81 channels.
 
+A similarity of order p loops over its templates, on PyTorch with its results in the place of what is no
+longer needed. XLA makes one loop over memory of a sum that is written out, so that on CPUs a graph of JAX
+and a large similarity on TensorFlow take that form.
+
 There is no native form in 3-D: the shifted form is general.
 
 Keras has no FFT over several axes of real images, so that it is the backend's own. On TensorFlow there
@@ -76,6 +80,7 @@ _BY_XLA = contextvars.ContextVar("by_xla", default=False)  # whether TensorFlow 
 _CHANNELS, _PIXELS = 24, 8192  # from which on XLA is faster with other forms of a convolution
 _ENTRIES = 2**23  # of a matrix of patches, at most
 _WRITTEN_OUT = 16  # up to so many turns of a loop
+_FACTORS = 1024  # from which on a sum is worth being compiled on TensorFlow
 
 
 def depthwise(x, kernel, border=None):
@@ -420,6 +425,25 @@ def loop(f, xs):
     return tuple(ops.stack(parts) for parts in zip(*turns, strict=True))
 
 
+def differentiates_again():
+    """Whether a gradient that is written out is to be differentiated, and has to make all anew for that.
+
+    PyTorch tells; it cuts off what the function computed on its way to the value. The others do not.
+    """
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    return torch.is_grad_enabled()
+
+
+def over(x, operation):
+    """`keras.ops.abs` or `sign` of x by name; PyTorch writes it over `x`, where it is in the cache."""
+    if keras.backend.backend() == "torch":
+        return getattr(x, f"{operation}_")()
+    return getattr(ops, operation)(x)
+
+
 def filled(turns, n):
     """The results of `n` turns, stacked, on PyTorch.
 
@@ -433,6 +457,21 @@ def filled(turns, n):
         for stack, part in zip(stacks, parts, strict=True):
             stack[i] = part
     return stacks if several else stacks[0]
+
+
+def sums_by_xla(x, factors):
+    """Whether XLA is to make a loop over memory of a sum that is written out: on CPUs, in a graph.
+
+    On TensorFlow that graph is compiled by itself, which takes a second, so that `factors` must be many.
+    """
+    backend = keras.backend.backend()
+    if backend == "torch" or keras.utils.is_keras_tensor(x) or not _on_cpu():
+        return False
+    if backend == "jax":
+        return _traced_by_jax(x)
+    import tensorflow as tf
+
+    return not tf.executing_eagerly() and math.prod(factors.shape) >= _FACTORS
 
 
 def once(y):
@@ -492,6 +531,28 @@ def compiled(f, by_xla=False):
 
         return jax.jit(f)
     return f
+
+
+def fused(f, plain):
+    """`f` as XLA compiles it, where `sums_by_xla`; `plain` gives the same.
+
+    On TensorFlow `plain` stands in for the derivative: what a loop in XLA kept for it could not leave XLA.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return f
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def by_xla(*arguments):
+        def gradient(*upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                y = tf.nest.flatten(plain(*arguments))
+            return tape.gradient(y, arguments, list(upstream), tf.UnconnectedGradients.ZERO)
+
+        return compiled(f, by_xla=True)(*map(tf.stop_gradient, arguments)), gradient
+
+    return by_xla
 
 
 def graph(model):

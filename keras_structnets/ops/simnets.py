@@ -1,13 +1,11 @@
 """Deep SimNets: similarity and MEX (log-mean-exp), with gradients that stay finite everywhere."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.ops import fast_paths
+from keras_structnets.ops import fast_paths, order_p
 from keras_structnets.ops.patches import padded, same_padding, windows
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
@@ -15,7 +13,6 @@ _FLOAT32_MAX = float(np.finfo("float32").max)
 _SMALL = 1.0  # range of beta * c up to which MEX is expanded about the mean
 _SAFE = 60.0  # range of beta * c up to which exponentials and gradients over them are finite
 _CLOSE = 16.0  # range of beta * c up to which the gradient of beta keeps its digits by products
-_TINY = 1e-20  # distance up to which an input counts as equal to a template
 
 
 def linear_similarity(x: Tensor, templates: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -45,8 +42,9 @@ def lp_similarity(
 
     No tensor of shape [..., n_in, n_out] is made. For p = 2 the square is expanded into two matrix
     products, about the mean of the templates so that little cancels:
-    `-(x^2 u - 2 x (u z) + sum_i u z^2)`. Other p loop over the outputs, and the gradient loops over
-    the inputs. Where x equals z the gradient is taken as 0, for every p. Sums run in float32.
+    `-(x^2 u - 2 x (u z) + sum_i u z^2)`. Other p add up some of the inputs after others, and the
+    gradient some of the outputs. Where x equals z the gradient is taken as 0, for every p. Sums run in
+    float32.
 
     Shapes: x [..., n_in], templates z and weights u [n_in, n_out], p a number or a scalar tensor
     -> [..., n_out].
@@ -73,10 +71,7 @@ def lp_similarity(
     u = ops.ones_like(z) if weights is None else ops.cast(weights, "float32")
     if _is_static(p):
         checks.positive("lp_similarity", "p", p)
-    if _is_static(p) and p == 2:
-        y = _l2_similarity(x, z, u)
-    else:
-        y = _columns(lambda x: _lp_columns(p)(x, z, u, ops.cast(p, "float32")), x)
+    y = _l2_similarity(x, z, u) if _is_static(p) and p == 2 else order_p.similarity(x, z, u, p)
     return fast_paths.cast(y, dtype)
 
 
@@ -194,65 +189,6 @@ def _l2_similarity(x, z, u):
     )
 
 
-def _lp_columns(p):
-    """Columns [n_in, m] -> [n_out, m] of -sum_i u |x - z|^p, by a loop over the outputs."""
-    learn_p, static_p = not _is_static(p), p
-
-    def power(difference, p):
-        return _power(abs(difference), p if learn_p else static_p)
-
-    def slope(difference, p):
-        """Derivative of |difference|^p over p; 0 at 0."""
-        sign = ops.sign(difference)
-        if not learn_p and static_p == 1:
-            return sign
-        size = abs(difference)
-        if not learn_p and static_p > 1:
-            return sign * _power(size, static_p - 1)
-        apart = size > _TINY
-        return ops.where(apart, sign * ops.power(ops.where(apart, size, 1.0), p - 1), 0.0)
-
-    @keras.ops.custom_gradient
-    def similarity(x, z, u, p):
-        x = _packed(x)
-        y = fast_paths.loop(
-            lambda zu: (zu[1][None] @ power(x - zu[0][:, None], p))[0],
-            (ops.transpose(z), -ops.transpose(u)),
-        )
-
-        def gradient(*args, upstream=None):
-            g = _packed(args[-1] if upstream is None else upstream)  # [n_out, m]
-            count = ops.cast(ops.maximum(ops.shape(x)[1], 1), x.dtype)
-            centre = ops.sum(x, axis=1, keepdims=True) / count  # about it little cancels in g_u
-
-            def of_input(inputs):
-                x_i, x_away, z_i, z_away, u_i = inputs  # [m] twice, [n_out] thrice
-                difference = x_i[None] - z_i[:, None]  # [n_out, m]
-                g_slope = g * slope(difference, p)
-                g_z = ops.sum(g_slope, axis=1)
-                g_u = z_away * g_z - (g_slope @ x_away[:, None])[:, 0]
-                g_p = 0.0 * p
-                if learn_p:
-                    size = ops.maximum(abs(difference), _TINY)
-                    g_p = -ops.sum(g_slope * difference * ops.log(size) * u_i[:, None])
-                return (u_i[None] @ g_slope)[0], g_z, g_u, g_p
-
-            g_x, g_z, g_u, g_p = fast_paths.loop(of_input, (x, x - centre, z, z - centre, u))
-            return -p * g_x, p * u * g_z, g_u, ops.sum(g_p)
-
-        return y, gradient
-
-    return similarity
-
-
-def _power(size, p):
-    """size^p for size >= 0; by roots and products where p is a small multiple of 1/2."""
-    if not _is_static(p) or 2 * p not in range(9):
-        return ops.power(size, p)
-    factors = [size] * int(p) + ([] if p == int(p) else [ops.sqrt(size)])
-    return functools.reduce(ops.multiply, factors) if factors else ops.ones_like(size)
-
-
 # MEX. `c` [n, ...] holds the terms along its first axis; `mass` [n, ...] what share each has in the
 # mean, or None for equal shares. Where |beta| (max c - min c) is at most _SMALL the terms are expanded
 # about their mean, which stays accurate down to beta = 0; elsewhere about their extreme.
@@ -261,10 +197,12 @@ def _power(size, p):
 def _log_mean_exp(mass, beta_is_static):
     @keras.ops.custom_gradient
     def log_mean_exp(c, beta):
-        y, reference, log_mean = _value(c, beta, mass)
+        y, *parts = _value(c, beta, mass)
 
         def gradient(*args, upstream=None):
             g = args[-1] if upstream is None else upstream
+            again = fast_paths.differentiates_again()
+            reference, log_mean = _value(c, beta, mass)[1:] if again else parts
             share = ops.exp(beta * (c - reference[None]) - log_mean[None]) * _mass(c, mass)
             g_beta = 0.0 * beta if beta_is_static else ops.sum(g * _slope(c, beta, mass))
             return g[None] * share, g_beta
@@ -280,12 +218,16 @@ def _mex_columns(beta_is_static):
     @keras.ops.custom_gradient
     def mex_columns(x, b, beta):
         safe = _products_are_accurate(x, b, beta)
-        y, reference, log_mean = fast_paths.cond(
-            safe, _value_by_products, _value_by_loop, x, b, beta
-        )  # each [n_out, m]
+
+        def value():  # thrice [n_out, m]
+            return fast_paths.cond(safe, _value_by_products, _value_by_loop, x, b, beta)
+
+        y, *parts = value()
 
         def gradient(*args, upstream=None):
             g = args[-1] if upstream is None else upstream
+            again = fast_paths.differentiates_again()
+            reference, log_mean = value()[1:] if again else parts
             arguments = (x, b, beta, g, reference, log_mean, beta_is_static)
             return ops.cond(
                 safe, lambda: _slope_by_products(*arguments), lambda: _slope_by_loop(*arguments)
@@ -476,11 +418,6 @@ def _columns(f, x):
     lead = ops.shape(x)[:-1]
     y = ops.transpose(f(ops.transpose(ops.reshape(x, (-1, x.shape[-1])))))
     return ops.reshape(y, (*lead, y.shape[-1]))
-
-
-def _packed(x):
-    """`x` laid out in memory row by row: PyTorch transposes views, whose rows are slow to loop over."""
-    return ops.reshape(ops.reshape(x, (-1,)), ops.shape(x))
 
 
 def _finite(beta):
