@@ -5,31 +5,35 @@ channels, and of 8x8 with 128. `benchmarks/forms.py` measures it.
 
 | form | tensorflow | torch | jax |
 |---|---|---|---|
-| depthwise: native | 11.8 and 3.8 | 26 and 9.76 | 259 and 118 |
-| depthwise: channels first | - | 19 and 7.43 | 277 and 120 |
-| depthwise: shifted | 205 and 52.6 | 73.3 and 20.2 | 21 and 5.52 |
-| depthwise: written | - | - | 11.4 and 4.42 |
-| four steps of diffusion: as it comes | - | - | 133 and 48.1 |
-| four steps of diffusion: each once | - | - | 103 and 33.4 |
-| convolution 3x3: Keras | 28.6 and 18.8 | 32.6 and 20.3 | 62.4 and 32.4 |
-| convolution 3x3: channels first | - | 28.1 and 19 | 66.6 and 32.9 |
-| convolution 3x3: patches | 252 and 65.8 | 98.9 and 52 | 77.9 and 32.5 |
-| convolution 3x3: fewer products | 328 and 82.6 | 227 and 56.7 | 64.8 and 23.5 |
-| product at each pixel: Keras matmul | 10.3 and 4.34 | 14.9 and 8.5 | 14.1 and 9.83 |
-| product at each pixel: rows | 10.2 and 4.29 | 15.1 and 8.31 | 9.57 and 5.57 |
-| product at each pixel: Keras conv | 12 and 4.97 | 15.2 and 7.01 | 24.7 and 13.2 |
-| product at each pixel: conv, channels first | - | 10.3 and 6.53 | 24.6 and 12.3 |
-| filter of each channel: matrices | 24.7 and 6.48 | 38.1 and 8.65 | 52.8 and 9.23 |
-| filter of each channel: matrices, in pieces | - | - | 50 and 9.15 |
-| filter of each channel: FFT | - | 44.6 and 15.5 | 42.3 and 14.7 |
-| filter over the channels too: matrices | 44.7 and 11 | 74.1 and 17.8 | 62.5 and 13.1 |
-| filter over the channels too: matrices, in pieces | - | - | 99.1 and 14.2 |
-| filter over the channels too: FFT | - | 41.5 and 14.3 | 58.3 and 9.2 |
-| mean over 2x2: Keras | 9.75 and 4.08 | 23.3 and 5.28 | 6.17 and 1.37 |
-| mean over 2x2: with the channels first | - | 9.45 and 2.58 | - |
-| maximum over 3x3: Keras | 9 and 2.99 | 45.6 and 10.2 | 40.9 and 11.3 |
-| maximum over 3x3: with the channels first | - | 14.4 and 3.47 | - |
-| maximum over 3x3: written | - | - | 11.6 and 3.31 |
+| depthwise: native | 14.9 and 6.11 | 25.6 and 11.8 | 365 and 141 |
+| depthwise: channels first | - | 18 and 8.62 | 357 and 141 |
+| depthwise: shifted | 290 and 86.5 | 86.6 and 30.9 | 25.8 and 6.95 |
+| depthwise: written | - | - | 13.4 and 5.25 |
+| four steps of diffusion: as it comes | - | - | 168 and 53.8 |
+| four steps of diffusion: each once | - | - | 120 and 35.3 |
+| convolution 3x3: Keras | 41.8 and 36 | 55.9 and 36.4 | 97.7 and 46.6 |
+| convolution 3x3: channels first | - | 47.7 and 35.9 | 97.6 and 51.2 |
+| convolution 3x3: patches | 312 and 108 | 153 and 54.7 | 124 and 51.1 |
+| convolution 3x3: fewer products | 407 and 127 | 354 and 64.6 | 92.6 and 31.1 |
+| product at each pixel: Keras matmul | 15 and 7.44 | 18.3 and 8.49 | 26.8 and 10.6 |
+| product at each pixel: rows | 14.9 and 7.97 | 18.4 and 9.8 | 17 and 7.67 |
+| product at each pixel: Keras conv | 16.7 and 8.91 | 22.2 and 8.65 | 41.2 and 15.9 |
+| product at each pixel: conv, channels first | - | 15.9 and 8.49 | 40.6 and 17.3 |
+| filter of each channel: matrices | 43.3 and 12 | 45.8 and 10.9 | 100 and 12.2 |
+| filter of each channel: matrices, in pieces | - | - | 83.1 and 14.7 |
+| filter of each channel: FFT | - | 58.1 and 19 | 86.7 and 19.8 |
+| filter over the channels too: matrices | 74.2 and 18.6 | 79.6 and 21 | 113 and 15.9 |
+| filter over the channels too: matrices, in pieces | - | - | 162 and 16.5 |
+| filter over the channels too: FFT | - | 49.2 and 16 | 53.3 and 14.8 |
+| mean over 2x2: Keras | 15 and 4.3 | 29 and 6.89 | 9.15 and 1.53 |
+| mean over 2x2: with the channels first | - | 11.2 and 3.32 | - |
+| maximum over 3x3: Keras | 13.8 and 4.11 | 46 and 12.7 | 48 and 11 |
+| maximum over 3x3: with the channels first | - | 15.1 and 4.36 | - |
+| maximum over 3x3: written | - | - | 15.6 and 4.42 |
+| similarity of order 1: loop | 215 and 107 | 210 and 108 | 108 and 43 |
+| similarity of order 1: sums written out | 47.5 and 32.9 | - | 36.1 and 24.1 |
+| similarity of order 1.5: loop | 302 and 181 | 449 and 372 | 101 and 48 |
+| similarity of order 1.5: sums written out | 69.2 and 58.3 | - | 53.3 and 44 |
 
 PyTorch: Keras copies an image with the channels last twice before each convolution and once before a
 pooling, and none whose channels come first; a view does for that.
@@ -611,9 +615,12 @@ def _torch_graph(model):
         exported = torch.export.export(model, (example,), dynamic_shapes=sizes, strict=False)
         module = exported.module()
         _drop_identities(module.graph, torch.ops.aten)
+        _branch_in_python(module.graph)
         for pattern, replacement in _shorter_forms(torch.ops.aten):
             torch.fx.replace_pattern(module, pattern, replacement)
         _fold_constants(module)
+        _fold_constants_of_branches(module)
+        _absorb_factors(module)
 
     def predict(x):
         with torch.inference_mode():
@@ -632,6 +639,21 @@ def _drop_identities(graph, aten):
             if (before.dtype, before.device) == (after.dtype, after.device):
                 node.replace_all_uses_with(node.args[0])
                 graph.erase_node(node)
+
+
+def _branch_in_python(graph):
+    """Take conditionals as Python's own, and out the check of sizes, which `predictor` has made."""
+    import torch
+
+    for node in graph.nodes:
+        if node.target is torch.ops.higher_order.cond:
+            node.target = _branch
+        elif node.op == "call_module" and not node.users:
+            graph.erase_node(node)
+
+
+def _branch(predicate, yes, no, operands):
+    return yes(*operands) if predicate else no(*operands)
 
 
 def _shorter_forms(aten):
@@ -694,6 +716,103 @@ def _fold_constants(module):
     for node in reversed(values):
         graph.erase_node(node)
     module.recompile()
+
+
+def _fold_constants_of_branches(module):
+    """`_fold_constants` of the branches of conditionals, each a graph that takes the constants."""
+    for node in module.graph.find_nodes(op="call_function", target=_branch):
+        _, *branches, operands = node.args
+        for branch in (getattr(module, name.target) for name in branches):
+            taken = branch.graph.find_nodes(op="placeholder")
+            for placeholder, operand in zip(taken, operands, strict=True):
+                if operand.op == "get_attr":
+                    value = operator.attrgetter(operand.target)(module)
+                    branch.register_buffer(f"{placeholder.name}_value", value)
+                    with branch.graph.inserting_after(taken[-1]):
+                        constant = branch.graph.get_attr(f"{placeholder.name}_value")
+                    placeholder.replace_all_uses_with(constant)
+            _fold_constants(branch)
+
+
+def _absorb_factors(module):
+    """Put what multiplies and adds to each channel after a convolution into its weights."""
+    import torch
+
+    graph, aten = module.graph, torch.ops.aten
+    for conv in graph.find_nodes(op="call_function", target=aten.conv2d.default):
+        x, kernel, *rest = conv.args
+        if kernel.op != "get_attr" or any(rest[:1]):  # another one has a bias already
+            continue
+        weight = operator.attrgetter(kernel.target)(module)
+        node, lines = conv, []
+        while len(node.users) == 1 and weight.dtype == torch.float32:
+            (user,) = node.users
+            if user.target is aten.reshape.default or (node is conv and _channels_last_by(user)):
+                node = user
+            elif (
+                node is not conv
+                and node.meta["val"].shape[-1] == len(weight)
+                and (line := _line(module, user, node, len(weight)))
+            ):
+                lines.append(line)
+                user.replace_all_uses_with(node)
+                graph.erase_node(user)
+            else:
+                break
+        if lines:
+            factor, constant = torch.ones(len(weight)), torch.zeros(len(weight))
+            for slope, shift in lines:
+                factor, constant = factor * slope, constant * slope + shift
+            names = [f"{conv.name}_{name}" for name in ("kernel", "constant")]
+            for name, value in zip(
+                names, (weight * factor.reshape(-1, 1, 1, 1), constant), strict=True
+            ):
+                module.register_buffer(name, value)
+            with graph.inserting_before(conv):
+                conv.args = (x, *map(graph.get_attr, names), *rest[1:])
+    graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _channels_last_by(node):
+    """Whether `node` moves the channels of an image to the end."""
+    import torch
+
+    return (node.target, *node.args[1:]) in (
+        (torch.ops.aten.permute.default, [0, 2, 3, 1]),
+        (torch.ops.aten.moveaxis.int, 1, -1),
+    )
+
+
+def _line(module, node, x, channels):
+    """(factor, constant) of each channel, if that is all that `node` does to `x`, or None."""
+
+    def value(argument):
+        if isinstance(argument, int | float):
+            return argument
+        if argument is x or getattr(argument, "op", "") != "get_attr":
+            return None
+        tensor = operator.attrgetter(argument.target)(module)
+        one_each = tensor.numel() == 1 or tensor.shape[-1:] == (channels,) == (tensor.numel(),)
+        return tensor.flatten() if one_each else None
+
+    if node.kwargs:
+        return None
+    name, arguments = getattr(node.target, "__name__", ""), [*map(value, node.args)]
+    unknown = [i for i, known in enumerate(arguments) if known is None]
+    if len(unknown) != 1 or node.args[unknown[0]] is not x:
+        return None
+    (i,) = unknown
+    others = arguments[:i] + arguments[i + 1 :]
+    if name in ("mul.Tensor", "multiply.Tensor"):
+        return others[0], 0.0
+    if name == "add.Tensor":
+        return 1.0, others[0]
+    if name == "sub.Tensor" and i == 0:
+        return 1.0, -others[0]
+    if name == "addcmul.default" and i > 0:
+        return others[1], others[0]
+    return None
 
 
 def _is_written(node, values):

@@ -183,10 +183,8 @@ def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
 def _l2_similarity(x, z, u):
     centre = ops.stop_gradient(ops.mean(z, axis=1))  # [n_in]; the similarity does not depend on it
     x, z = x - centre, z - centre[:, None]
-    u_z = u * z
-    return (
-        2 * fast_paths.pointwise(x, u_z) - fast_paths.pointwise(x * x, u) - ops.sum(u_z * z, axis=0)
-    )
+    constant = ops.sum(u * z * z, axis=0)
+    return fast_paths.pointwise(x, 2 * u * z) - constant - fast_paths.pointwise(x * x, u)
 
 
 # MEX. `c` [n, ...] holds the terms along its first axis; `mass` [n, ...] what share each has in the

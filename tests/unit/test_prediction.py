@@ -157,8 +157,6 @@ def test_a_convolution_a_normalization_and_a_prelu_are_few_operations(monkeypatc
         "aten::contiguous",  # the layout that is there: nothing is copied
         "aten::conv2d",
         "aten::permute",
-        "aten::add.Tensor",
-        "aten::addcmul",
         "aten::relu",
         "aten::lerp.Tensor",
     ]
