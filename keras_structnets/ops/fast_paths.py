@@ -808,7 +808,7 @@ def _line(module, node, x, channels):
         return others[0], 0.0
     if name == "add.Tensor":
         return 1.0, others[0]
-    if name == "sub.Tensor" and i == 0:
+    if name in ("sub.Tensor", "subtract.Tensor") and i == 0:
         return 1.0, -others[0]
     if name == "addcmul.default" and i > 0:
         return others[1], others[0]

@@ -162,6 +162,42 @@ def test_a_convolution_a_normalization_and_a_prelu_are_few_operations(monkeypatc
     ]
 
 
+class Scaled(keras.layers.Layer):
+    """Its input times a weight."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.scale = self.add_weight(shape=shape, initializer="ones", name="scale")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def test_a_convolution_absorbs_nothing_but_what_each_of_its_channels_is_multiplied_with():
+    """Here an image has as many columns as channels."""
+    x = inputs = keras.Input((6, 6, 3))
+    x = Scaled((4, 1))(keras.layers.Conv2D(4, 3)(x))
+    x = keras.layers.Conv2D(4, 1, use_bias=False)(x)
+    x = Scaled((4,))(x) + x
+    x = Scaled((4,))(1.0 - keras.layers.Conv2D(4, 1)(x))
+    x = Scaled((1, 4))(2.0 * keras.layers.Conv2D(4, 1, use_bias=False)(x) - 3.0)
+    model = with_random_weights(keras.Model(inputs, x))
+    x = images(3, shape=(6, 6, 3))
+    assert_same(ksn.zoo.predictor(model)(x), model.predict(x, verbose=0))
+
+
+@ON_TORCH
+def test_what_depends_on_weights_alone_is_no_operation_in_a_branch(monkeypatch):
+    modules, fold = [], fast_paths._fold_constants
+    monkeypatch.setattr(fast_paths, "_fold_constants", lambda m: (modules.append(m), fold(m)))
+    model = with_random_weights(keras.Sequential([keras.Input((4,)), ksn.layers.MEX(3)]))
+    predict = ksn.zoo.predictor(model)
+    assert_same(predict(images(5, shape=(4,))), model.predict(images(5, shape=(4,)), verbose=0))
+    _, by_products, _ = modules
+    names = [node.target.name() for node in by_products.graph.nodes if node.op == "call_function"]
+    assert names.count("aten::exp") == 1  # of the inputs; none of the offsets
+
+
 two_inputs = [keras.Input((2,)), keras.Input((2,))]
 
 
