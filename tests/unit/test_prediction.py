@@ -177,8 +177,8 @@ def test_a_convolution_absorbs_nothing_but_what_each_of_its_channels_is_multipli
     """Here an image has as many columns as channels."""
     x = inputs = keras.Input((6, 6, 3))
     x = Scaled((4, 1))(keras.layers.Conv2D(4, 3)(x))
-    x = keras.layers.Conv2D(4, 1, use_bias=False)(x)
-    x = Scaled((4,))(x) + x
+    x = keras.layers.Conv2D(4, 1)(x)
+    x = Scaled((4,))(x) * Scaled((4,))(x)
     x = Scaled((4,))(1.0 - keras.layers.Conv2D(4, 1)(x))
     x = Scaled((1, 4))(2.0 * keras.layers.Conv2D(4, 1, use_bias=False)(x) - 3.0)
     model = with_random_weights(keras.Model(inputs, x))
