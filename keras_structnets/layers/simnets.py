@@ -206,7 +206,7 @@ class Similarity(_LpSimilarity):
 
     Args:
         units: number of templates.
-        p: the order, above 0. 2 runs as matrix products, other orders as a loop over the templates.
+        p: the order, above 0. 2 runs as matrix products; other orders are slower.
         trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).
         use_weights: whether there are weights u, kept nonnegative; otherwise they are 1.
         templates_initializer: of z, [n_in, units].
@@ -304,7 +304,7 @@ class _SimilarityND(_LpSimilarity):
     Args:
         filters: number of templates.
         kernel_size: size of the patch, an integer or one for each spatial axis.
-        p: the order, above 0. 2 runs as matrix products, other orders as a loop over the templates.
+        p: the order, above 0. 2 runs as matrix products; other orders are slower.
         strides: step between patches.
         padding: "valid", or "same", which pads with zeros.
         trainable_p: whether p is learned (one for the layer, kept at 0.1 or above).

@@ -760,7 +760,7 @@ def _absorb_factors(module):
             else:
                 break
         if lines:
-            factor, constant = torch.ones(len(weight)), torch.zeros(len(weight))
+            factor, constant = weight.new_ones(len(weight)), weight.new_zeros(len(weight))
             for slope, shift in lines:
                 factor, constant = factor * slope, constant * slope + shift
             names = [f"{conv.name}_{name}" for name in ("kernel", "constant")]
@@ -770,7 +770,9 @@ def _absorb_factors(module):
                 module.register_buffer(name, value)
             with graph.inserting_before(conv):
                 conv.args = (x, *map(graph.get_attr, names), *rest[1:])
-    graph.eliminate_dead_code()
+    for node in graph.find_nodes(op="get_attr"):
+        if not node.users:
+            graph.erase_node(node)
     module.recompile()
 
 
