@@ -44,7 +44,7 @@ def _differentiable(value, sums, order):
 
 
 class _Order:
-    """Functions of a difference x - z; `p` is a tensor, of which a number that is known does without."""
+    """Functions of a difference x - z, and of the tensor p, in place of which a known number is taken."""
 
     def __init__(self, p):
         self.learned = not isinstance(p, (int, float))
@@ -146,7 +146,7 @@ def _sum_of_outputs(order, x, z, u, p):
             y = y + u_few[i] * order.power(columns[:, i, None] - z_few[i], p)
         return y
 
-    return _in_turns(add, ops.zeros((ops.shape(x)[0], z.shape[1])), z.shape[0])
+    return _in_turns(add, ops.zeros((ops.shape(x)[0], z.shape[1]), x.dtype), z.shape[0])
 
 
 def _sum_of_inputs(order, x, z, u, p, g):
@@ -172,7 +172,7 @@ def _sum_of_weights(f, x, z, g):
             total = total + f(x_few[:, i, :, None] - z) * g_few[:, i, None, :]
         return total
 
-    zeros = ops.zeros((x.shape[1], *z.shape))
+    zeros = ops.zeros((x.shape[1], *z.shape), x.dtype)
     return ops.sum(ops.fori_loop(0, ops.shape(x)[0], add, zeros), axis=0)
 
 

@@ -69,6 +69,21 @@ def test_a_model_gives_the_same_for_every_number_of_images():
         np.testing.assert_allclose(predictor(x[:n]), expected[:n], rtol=1e-5)
 
 
+def test_the_type_of_weights_to_come_is_not_taken():
+    """Sums run in float32, whatever `keras.config.floatx` is."""
+    x, z, _ = drawn(4, 32, 33)
+    of = fast_paths.compiled(lambda x, z: ksn.ops.lp_similarity(x, z, p=1.0))
+    expected = -np.abs(x[..., None] - z).sum(1)
+    floatx = keras.config.floatx()
+    keras.config.set_floatx("float16")
+    try:
+        y = ops.convert_to_numpy(of(*(ops.convert_to_tensor(a, "float32") for a in (x, z))))
+    finally:
+        keras.config.set_floatx(floatx)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+
+
 FUNCTIONS = {
     "order 3": lambda x, z: ksn.ops.lp_similarity(x, z, p=3.0),
     "a learned order": lambda x, z: ksn.ops.lp_similarity(
