@@ -18,6 +18,8 @@ EXTRAS = {
     "zoo/baselines.py": {"keras_cv"},
     "zoo/registry.py": {"h5py"},  # what Keras itself depends on
     "training/records.py": {"h5py"},
+    "ops/kernels/tensorflow.py": {"tensorflow"},
+    "ops/kernels/torch.py": {"torch"},
     "ops/fast_paths.py": {"jax", "tensorflow", "torch"},  # each inside a function, for its backend
 }
 

@@ -93,7 +93,7 @@ def gconv_norm(
         channels, structure, kernel_size, strides=strides, padding="same", use_bias=False
     )(x)
     x = layers.Destructure()(x)
-    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.Structure(structure)(x)
 
 

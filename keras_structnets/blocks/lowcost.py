@@ -12,7 +12,7 @@ from keras_structnets.signatures import Sizes, Tensor
 
 def normalize(x: Tensor) -> Tensor:
     """`N x`."""
-    return keras_layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
+    return layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
 
 
 def reaction(y: Tensor) -> Tensor:

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from keras import initializers, layers
 
-from keras_structnets.layers import MEX, GlobalMEXPooling2D, Similarity2D, SparseWeights
+from keras_structnets.layers import (
+    MEX,
+    BatchNormalization,
+    GlobalMEXPooling2D,
+    Similarity2D,
+    SparseWeights,
+)
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -98,7 +104,7 @@ def mex_classifier(
     return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores(features))
 
 
-def normalization(name: str | None = None) -> layers.BatchNormalization:
+def normalization(name: str | None = None) -> BatchNormalization:
     """A batch normalization without parameters of its own, which a convolution before it can absorb.
 
     Example:
@@ -107,7 +113,7 @@ def normalization(name: str | None = None) -> layers.BatchNormalization:
         >>> keras.ops.convert_to_numpy(y).round(2).tolist(), layer.trainable_weights
         ([[-1.0], [1.0]], [])
     """
-    return layers.BatchNormalization(center=False, scale=False, momentum=0.9, name=name)
+    return BatchNormalization(center=False, scale=False, momentum=0.9, name=name)
 
 
 def mlp_conv(x: Tensor, widths: Sequence[int], kernel_size: Sizes, name: str) -> Tensor:

@@ -19,6 +19,7 @@ from keras_structnets.layers.lowcost import (
     StencilConv2D,
     StencilConv3D,
 )
+from keras_structnets.layers.normalization import BatchNormalization
 from keras_structnets.layers.simnets import (
     MEX,
     GlobalMEXPooling1D,
@@ -40,6 +41,7 @@ from keras_structnets.layers.simnets import (
 
 __all__ = [
     "MEX",
+    "BatchNormalization",
     "CirculantDiffusion1D",
     "CirculantDiffusion2D",
     "CirculantDiffusion3D",

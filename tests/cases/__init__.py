@@ -38,10 +38,10 @@ class Case:
 
 
 def catalogue():
-    """Every case of the three papers."""
-    from tests.cases import gconv, lowcost, simnets
+    """Every case."""
+    from tests.cases import gconv, lowcost, normalization, simnets
 
-    cases = [*gconv.CASES, *lowcost.CASES, *simnets.CASES]
+    cases = [*gconv.CASES, *lowcost.CASES, *normalization.CASES, *simnets.CASES]
     names = [case.name for case in cases]
     assert len(names) == len(set(names)), "two cases share a name"
     return cases
