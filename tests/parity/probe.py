@@ -22,8 +22,8 @@ class Probe(keras.Model):
         self.y = self.add_weight(shape=cotangent.shape, name="y", trainable=False)
         self.cotangent = cotangent
 
-    def call(self, _):
-        y = self.layer(keras.ops.convert_to_tensor(self.x))
+    def call(self, _, training=None):
+        y = self.layer(keras.ops.convert_to_tensor(self.x), training=training)
         self.y.assign(y)
         y = keras.ops.cast(y, "float32")
         return keras.ops.sum(y * keras.ops.convert_to_tensor(self.cotangent))

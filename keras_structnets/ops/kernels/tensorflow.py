@@ -10,7 +10,7 @@ def batch_normalization(x, gamma, beta, epsilon):
     """
     images = x if len(x.shape) == 4 else tf.reshape(x, (-1, 1, 1, x.shape[-1]))
     y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=_shift_invariant(images),
+        x=images,
         scale=gamma,
         offset=beta,
         mean=tf.zeros(0),
@@ -20,13 +20,3 @@ def batch_normalization(x, gamma, beta, epsilon):
     )
     n = tf.cast(tf.size(x) // x.shape[-1], variance.dtype)
     return tf.reshape(y, tf.shape(x)), mean, variance * ((n - 1) / n)
-
-
-@tf.custom_gradient
-def _shift_invariant(x):
-    """`x`, with gradients of mean 0 per channel.
-
-    Batch normalization ignores a shift, so its gradients have mean 0. TensorFlow's second derivatives
-    of the fused operation do not.
-    """
-    return tf.identity(x), lambda slope: slope - tf.reduce_mean(slope, (0, 1, 2))
