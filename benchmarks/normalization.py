@@ -1,8 +1,9 @@
 """Training steps with our batch normalization against the same with Keras' own.
 
-KERAS_BACKEND=tensorflow python -m benchmarks.normalization    writes benchmarks/results/normalization_<backend>.json
+KERAS_BACKEND=tensorflow python -m benchmarks.normalization
 
-Both models take turns in one process; 128 images a step, the best of all rounds counts.
+It writes benchmarks/results/normalization_<backend>.json. The two models of a network take turns in one
+process, with 128 images a step; the best round counts.
 """
 
 import json
@@ -55,7 +56,7 @@ def main():
         rounds = [[milliseconds(model, x, y) for model in models] for _ in range(ROUNDS)]
         ours, keras_own = np.min(rounds, axis=0)
         rows[name] = {
-            "ours_ms": round(ours, 1),
+            "ours_ms": round(float(ours), 1),
             "keras_ms": round(keras_own, 1),
             "ratio": round(keras_own / ours, 2),
         }
