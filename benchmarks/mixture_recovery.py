@@ -39,10 +39,10 @@ def worst_mean(found, truth):
 
 
 def recovery(n):
-    """Shape, means and likelihood of planted mixtures; full-batch and stochastic."""
+    """Shape, means and likelihood of planted mixtures; full-batch and online."""
     rows = []
     for shape in (0.7, 1.0, 2.0, 4.0):
-        for how, batch_size in (("full batch", None), ("stochastic", 500)):
+        for how, batch_size in (("full batch", None), ("online", 500)):
             truth = planted(0, shape)
             x = truth.sample(n)[0]
             began = time.perf_counter()
@@ -146,7 +146,7 @@ def speed(n):
         "shape 2": {"shape": 2.0},
         "shape 1": {"shape": 1.0},
         "fit": {"shape": "fit"},
-        "fit, stochastic": {"shape": "fit", "batch_size": 1000, "max_iter": 5},
+        "fit, online": {"shape": "fit", "batch_size": 1000, "max_iter": 5},
     }.items():
         wall, cpu = time.perf_counter(), time.process_time()
         found = GeneralizedGaussianMixture(64, random_state=0, **config).fit(x)

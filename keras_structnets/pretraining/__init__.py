@@ -1,7 +1,9 @@
-"""Weights before labels: whitening of patches, mixtures of Generalized Gaussians, and `pretrain`."""
+"""Unsupervised pre-training: `pretrain`, whitening of patches, mixtures of Generalized Gaussians."""
 
-from keras_structnets.pretraining.mixtures import GeneralizedGaussianMixture
-from keras_structnets.pretraining.simnets import LayerReport, Report, find_pairs, pretrain
+from keras_structnets.pretraining.mixture import GeneralizedGaussianMixture
+from keras_structnets.pretraining.pairs import find_pairs
+from keras_structnets.pretraining.pretrain import pretrain
+from keras_structnets.pretraining.report import LayerReport, Report
 from keras_structnets.pretraining.whitening import Whitening
 
 __all__ = [

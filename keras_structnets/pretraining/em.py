@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from keras_structnets.pretraining.density import Mixture, responsibilities
-from keras_structnets.pretraining.maximisation import MIN_COUNT, maximise
+from keras_structnets.pretraining.m_step import MIN_COUNT, m_step
 
 RESEEDINGS = 3  # how often EM tries to move empty components
 EVERY = 4  # after as many steps, only every so many move the shape and look for medians
@@ -22,7 +22,7 @@ class Fit(NamedTuple):
 
 
 def em(x, mixture, *, fit_shape, max_iter, tol, reg, generator):
-    """Generalised EM from a given mixture; the log-likelihood never falls."""
+    """Generalized EM from a given mixture; the log-likelihood never falls."""
     resp, log_likelihood = responsibilities(x, mixture)
     history, reseedings, converged = [log_likelihood.mean()], RESEEDINGS, False
     for i in range(max_iter):
@@ -30,13 +30,13 @@ def em(x, mixture, *, fit_shape, max_iter, tol, reg, generator):
         if reseedings and (resp.sum(axis=0) < MIN_COUNT).any():
             reseedings -= 1
             moved = reseeded(x, resp, mixture, generator)
-            moved = maximise(x, responsibilities(x, moved)[0], moved, reg, fit_shape)
+            moved = m_step(x, responsibilities(x, moved)[0], moved, reg, fit_shape)
             moved_resp, log_likelihood = responsibilities(x, moved)
             if log_likelihood.mean() > history[-1]:
                 mixture, resp = moved, moved_resp
                 history.append(log_likelihood.mean())
                 continue
-        mixture = maximise(x, resp, mixture, reg, fit_shape, thorough)
+        mixture = m_step(x, resp, mixture, reg, fit_shape, thorough)
         resp, log_likelihood = responsibilities(x, mixture)
         history.append(log_likelihood.mean())
         converged = history[-1] - history[-2] < tol

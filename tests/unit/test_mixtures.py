@@ -8,9 +8,9 @@ from scipy.special import gammaln
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from keras_structnets.pretraining import GeneralizedGaussianMixture, maximisation
+from keras_structnets.pretraining import GeneralizedGaussianMixture, m_step
 from keras_structnets.pretraining.em import merged
-from keras_structnets.pretraining.starts import compressed
+from keras_structnets.pretraining.initialization import compressed
 from tests.reference import mixtures as reference
 
 pytestmark = pytest.mark.no_backend
@@ -127,7 +127,7 @@ def test_log_likelihood_never_falls_when_components_are_empty(shape):
 
 def test_a_shape_step_that_does_not_improve_is_not_taken(monkeypatch):
     x = planted(0, 1.0, k=2, d=3).sample(500)[0]
-    monkeypatch.setattr(maximisation, "best_change", lambda counts, moments, scales, shape, reg: 1)
+    monkeypatch.setattr(m_step, "best_change", lambda counts, moments, scales, shape, reg: 1)
     mixture = GeneralizedGaussianMixture(2, tol=1e-13, max_iter=20, random_state=0).fit(x)
     assert np.diff(mixture.log_likelihoods_).min() > -1e-10
 
@@ -179,7 +179,7 @@ def test_a_planted_mixture_is_recovered(shape):
 
 @pytest.mark.parametrize("how", ["batch_size", "partial_fit"])
 @pytest.mark.parametrize("shape", [0.7, 2.0, 4.0])
-def test_stochastic_em_recovers_a_planted_mixture(shape, how):
+def test_online_em_recovers_a_planted_mixture(shape, how):
     truth = planted(0, shape, spread=3.0)
     x = truth.sample(20_000)[0]
     found = GeneralizedGaussianMixture(5, batch_size=500, max_iter=5, random_state=0)
@@ -194,7 +194,7 @@ def test_stochastic_em_recovers_a_planted_mixture(shape, how):
     assert found.score(x) == pytest.approx(truth.score(x), abs=0.03)
 
 
-def test_stochastic_em_survives_batches_of_one_sample_and_outliers():
+def test_online_em_survives_batches_of_one_sample_and_outliers():
     truth = planted(0, 1.0, k=2, d=3)
     x = truth.sample(600)[0]
     found = GeneralizedGaussianMixture(2, random_state=0).partial_fit(x[:300])
@@ -204,7 +204,7 @@ def test_stochastic_em_survives_batches_of_one_sample_and_outliers():
     assert np.isfinite(found.score_samples(x)).all()
 
 
-def test_a_component_without_samples_is_started_anew_by_stochastic_em():
+def test_a_component_without_samples_is_started_anew_by_online_em():
     truth = planted(0, 2.0, k=2, d=3, spread=6.0)
     x = truth.sample(4000)[0]
     found = GeneralizedGaussianMixture(2, shape=2.0, random_state=0).partial_fit(x[:500])

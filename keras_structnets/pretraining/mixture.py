@@ -1,4 +1,4 @@
-"""Mixtures of Generalized Gaussians: what a similarity starts from (Deep SimNets, section 5)."""
+"""Mixtures of Generalized Gaussians, which initialize similarities (Deep SimNets, section 5)."""
 
 from typing import Any, Self
 
@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from keras_structnets import checks
 from keras_structnets.pretraining.density import Mixture, log_joint, offsets, responsibilities
 from keras_structnets.pretraining.em import em, icl, n_parameters, select
-from keras_structnets.pretraining.maximisation import MIN_COUNT
-from keras_structnets.pretraining.starts import start
-from keras_structnets.pretraining.stochastic import statistics, step
+from keras_structnets.pretraining.initialization import initial_mixture
+from keras_structnets.pretraining.m_step import MIN_COUNT
+from keras_structnets.pretraining.online_em import statistics, step
 
 START_STEPS = 30  # steps of full-batch EM on the first batch
 START_SAMPLES = 10_000  # samples of the start in `fit` with a batch_size
@@ -56,7 +56,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         init: "kmeans" or "random" (random samples as means).
         reg: smallest variance of a component; away from shape 2, the height of the density is
             bounded as there.
-        batch_size: samples per step of stochastic EM, or None for full-batch EM.
+        batch_size: samples per step of online EM, or None for full-batch EM.
         max_components: the largest k that "auto" tries.
         warm_start: let `fit` go on from the present parameters.
         random_state: seed.
@@ -118,7 +118,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
     # Fitting
 
     def fit(self, X: np.ndarray, y: Any = None) -> Self:
-        """Fit to all samples, by full-batch EM or, with a `batch_size`, by stochastic EM."""
+        """Fit to all samples, by full-batch EM or, with a `batch_size`, by online EM."""
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         self._check(len(X))
         self._generator = check_random_state(self.random_state)
@@ -134,7 +134,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         return self.fit(X).predict(X)
 
     def partial_fit(self, X: np.ndarray, y: Any = None) -> Self:
-        """One step of stochastic EM on a batch; the first batch gives the start."""
+        """One step of online EM on a batch; the first batch gives the start."""
         first = not hasattr(self, "means_")
         X = validate_data(self, X, reset=first, dtype=np.float64, ensure_min_samples=1 + first)
         if first:
@@ -162,7 +162,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         return best
 
     def _start(self, X, k):
-        return start(X, k, self.shape, self.init, self.reg, self._generator)
+        return initial_mixture(X, k, self.shape, self.init, self.reg, self._generator)
 
     def _em(self, X, mixture, max_iter=None):
         return em(
@@ -196,7 +196,7 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         return self
 
     def _step(self, X):
-        """One stochastic step; returns the log-likelihood per sample before it."""
+        """One online step; returns the log-likelihood per sample before it."""
         if self._running is None:
             resp, _ = responsibilities(X, self._mixture)
             self._running = statistics(X, resp, self._mixture)

@@ -1,4 +1,4 @@
-"""Where EM starts: k-means on data of compressed contrast, with scales drawn together.
+"""Initial mixtures for EM: k-means on data of compressed contrast, with shrunken scales.
 
 On 20,000 whitened 5x5 patches of CIFAR-10 (JPEG) of kurtosis 14, with 32 components of shape 2,
 30 steps of EM end with 198 to 1155 patches per component, from k-means on the patches themselves
@@ -12,14 +12,14 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from keras_structnets.pretraining.density import Mixture, responsibilities
-from keras_structnets.pretraining.maximisation import maximise, smallest_scale
+from keras_structnets.pretraining.m_step import m_step, smallest_scale
 
 KMEANS_SAMPLES = 20_000
 PRIOR_COUNT = 10.0  # samples that the average scale counts for in each component
 
 
-def start(x, n_components, shape, init, reg, generator):
-    """A mixture to start EM from."""
+def initial_mixture(x, n_components, shape, init, reg, generator):
+    """The mixture that EM starts from, by k-means or from random samples."""
     fit_shape = shape == "fit"
     shape = 2.0 if fit_shape else float(shape)
     spread = np.maximum(np.abs(x - np.median(x, axis=0)).mean(axis=0), smallest_scale(shape, reg))
@@ -34,8 +34,8 @@ def start(x, n_components, shape, init, reg, generator):
         resp = np.eye(n_components)[labels]
     mixture = Mixture(flat, means, scales, shape)
     for _ in range(10):
-        mixture = maximise(x, resp, mixture, reg, fit_shape)
-    return _drawn_together(mixture, resp.sum(axis=0))
+        mixture = m_step(x, resp, mixture, reg, fit_shape)
+    return _shrunken(mixture, resp.sum(axis=0))
 
 
 def compressed(x):
@@ -59,7 +59,7 @@ def _median(x, chosen):
     return np.median(x[chosen] if chosen.any() else x, axis=0)
 
 
-def _drawn_together(mixture, counts):
+def _shrunken(mixture, counts):
     """The mixture with scales between each component's own and their average."""
     powers, counts = mixture.scales**mixture.shape, counts[:, None]
     average = (counts * powers).sum(axis=0) / counts.sum()

@@ -1,11 +1,11 @@
-"""Stochastic EM: running averages of sufficient statistics in place of sums over all samples."""
+"""Online EM: running averages of sufficient statistics replace sums over all samples."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_structnets.pretraining.density import TINY, Mixture, responsibilities
-from keras_structnets.pretraining.maximisation import (
+from keras_structnets.pretraining.m_step import (
     MIN_COUNT,
     Moments,
     best_change,

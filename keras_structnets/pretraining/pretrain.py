@@ -1,111 +1,14 @@
 """Pre-training of SimNets without labels, layer by layer (Deep SimNets, section 5)."""
 
-import dataclasses
-from typing import Any
-
 import keras
 import numpy as np
 
-from keras_structnets import checks, layers
-from keras_structnets.pretraining.mixtures import GeneralizedGaussianMixture
+from keras_structnets import checks
+from keras_structnets.pretraining.mixture import GeneralizedGaussianMixture
+from keras_structnets.pretraining.pairs import find_pairs
+from keras_structnets.pretraining.patches import draw_patches
+from keras_structnets.pretraining.report import LayerReport, Report
 from keras_structnets.pretraining.whitening import Whitening, effective_dimension
-
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-_SIMILARITIES = (layers.Similarity1D, layers.Similarity2D, layers.Similarity3D)
-_PASSED = (  # between a convolution and its similarity; the identity when the model predicts
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerReport:
-    """What `pretrain` found for one similarity.
-
-    Attributes:
-        name: of the similarity.
-        dimension: coordinates of the whitened patches.
-        effective_dimension: of the patches, by Minka's criterion.
-        n_patches: drawn for it.
-        log_likelihoods: of the mixture, per patch, at each step of the fit; empty without a mixture.
-        p: the order of the similarity: the shape of the mixture.
-        empty_components: components that hold fewer than two patches.
-        mixture: the fitted `GeneralizedGaussianMixture` of the whitened patches, or None.
-        whitening: the fitted `Whitening` of the patches.
-
-    Example:
-        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
-        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
-        >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
-        >>> report = ksn.pretraining.pretrain(model, images, templates="keep", verbose=0)
-        >>> layer = report.layers[0]
-        >>> layer.dimension, layer.n_patches, layer.p, layer.mixture
-        (4, 30000, 2.0, None)
-    """
-
-    name: str
-    dimension: int
-    effective_dimension: int
-    n_patches: int
-    log_likelihoods: list[float]
-    p: float
-    empty_components: list[int]
-    mixture: GeneralizedGaussianMixture | None
-    whitening: Whitening
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What `pretrain` found, layer by layer; `print` shows it as a table.
-
-    Attributes:
-        layers: a `LayerReport` for each similarity.
-
-    Example:
-        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
-        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
-        >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
-        >>> report = ksn.pretraining.pretrain(model, images, templates="keep", verbose=0)
-        >>> print(str(report).splitlines()[0])
-        layer            patches  dimension (effective)  p     log-likelihood      empty
-        >>> len(report.layers)
-        1
-    """
-
-    layers: list[LayerReport]
-
-    def __str__(self) -> str:
-        rows = ["layer            patches  dimension (effective)  p     log-likelihood      empty"]
-        for row in self.layers:
-            steps = row.log_likelihoods
-            likelihood = f"{steps[0]:.2f} -> {steps[-1]:.2f}" if steps else "no mixture"
-            dimension = f"{row.dimension} ({row.effective_dimension})"
-            rows.append(
-                f"{row.name:16} {row.n_patches:7} {dimension:>22}  {row.p:.2f}  "
-                f"{likelihood:18}  {len(row.empty_components)}"
-            )
-        return "\n".join(rows)
-
-    def plot(self) -> Any:
-        """A matplotlib figure: variances of each layer's patches, and its mixture's log-likelihood."""
-        from matplotlib.figure import Figure
-
-        figure = Figure((4 * len(self.layers), 6), layout="constrained")
-        panels = figure.subplots(2, len(self.layers), squeeze=False)
-        for (above, below), row in zip(panels.T, self.layers, strict=True):
-            above.semilogy(
-                np.arange(1, len(row.whitening.eigenvalues_) + 1), row.whitening.eigenvalues_
-            )
-            above.axvline(row.dimension, color="0.5", linestyle=":", label=f"kept: {row.dimension}")
-            above.set(
-                title=row.name, xlabel="principal direction", ylabel="variance of the patches"
-            )
-            above.legend()
-            below.plot(row.log_likelihoods)
-            below.set(title=f"p = {row.p:.2f}", xlabel="step of EM")
-            below.set_ylabel("log-likelihood per patch")
-        return figure
 
 
 def pretrain(
@@ -192,7 +95,7 @@ def pretrain(
     bar = keras.utils.Progbar(len(pairs) * (n_batches + 1), verbose=verbose, unit_name="batch")
     rows = []
     for pair in pairs:
-        patches = _draw(model, pair.convolution, images, n_patches, batch_size, rng, bar)
+        patches = draw_patches(model, pair.convolution, images, n_patches, batch_size, rng, bar)
         if pair.before is not None and not (pair.before.center or pair.before.scale):
             patches = _standardize(pair.before, patches)
         fitted = _whitening(pair, patches, whitening, rng)
@@ -204,65 +107,6 @@ def pretrain(
         rows.append(_report(pair, patches, fitted, mixture))
         bar.add(1)
     return Report(rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """A convolution, normalizations before and after it (or None), its similarity, a MEX after that."""
-
-    before: keras.layers.Layer | None
-    convolution: keras.layers.Layer
-    normalization: keras.layers.Layer | None
-    similarity: keras.layers.Layer
-    mex: keras.layers.Layer | None
-
-
-def find_pairs(model: keras.Model) -> list[Pair]:
-    """The convolution -> 1x1 similarity pairs of a model, in the order of computation.
-
-    Raises:
-        ValueError: if there are none.
-
-    Example:
-        >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
-        >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
-        >>> pairs = ksn.pretraining.find_pairs(model)
-        >>> pairs[0].convolution is convolution, pairs[0].similarity is similarity
-        (True, True)
-    """
-    made_by = {id(layer.output): layer for layer in model.layers}
-    pairs = []
-    for similarity in model.layers:
-        if not isinstance(similarity, _SIMILARITIES) or set(similarity.kernel_size) != {1}:
-            continue
-        source, normalization = _behind_normalization(similarity, made_by)
-        if isinstance(source, _CONVOLUTIONS) and _is_affine(source):
-            before = _behind_normalization(source, made_by)[1]
-            followers = [a for a in model.layers if getattr(a, "input", None) is similarity.output]
-            mex = next((a for a in followers if isinstance(a, layers.MEX)), None)
-            pairs.append(Pair(before, source, normalization, similarity, mex))
-    if not pairs:
-        raise ValueError(
-            f"pretrain: the `model` {model.name!r} has no convolution (with bias, without activation, "
-            "in one group) followed by a 1x1 similarity. Use for example "
-            "keras_structnets.zoo.build('simnet_2layer')."
-        )
-    return pairs
-
-
-def _behind_normalization(layer, made_by):
-    """What makes the input of `layer`, noise and normalization aside, and that normalization or None."""
-    source, normalization = made_by.get(id(layer.input)), None
-    while isinstance(source, (*_PASSED, keras.layers.BatchNormalization)):
-        if isinstance(source, keras.layers.BatchNormalization):
-            normalization = source
-        source = made_by.get(id(source.input))
-    return source, normalization
-
-
-def _is_affine(convolution):
-    linear = convolution.activation in (None, keras.activations.linear)
-    return linear and convolution.use_bias and convolution.groups == 1
 
 
 def _checked(model, images):
@@ -280,25 +124,6 @@ def _checked(model, images):
     return images
 
 
-def _draw(model, convolution, images, n_patches, batch_size, rng, bar):
-    """Patches of the convolution's input, at random places inside the image: [n, prod(k) * c]."""
-    inputs = keras.Model(model.inputs[0], convolution.input)  # a Sequential has no `input`
-    per_image = rng.multinomial(n_patches, np.full(len(images), 1 / len(images)))
-    found = []
-    for start in range(0, len(images), batch_size):
-        chosen = np.repeat(
-            np.arange(batch_size), _padded(per_image[start : start + batch_size], batch_size)
-        )
-        batch = images[start : start + batch_size]
-        missing = batch_size - len(batch)
-        if missing:  # one batch size throughout: one compilation
-            batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        maps = keras.ops.convert_to_numpy(inputs.predict_on_batch(batch))
-        found.append(_patches_at_random(maps, chosen, convolution, rng))
-        bar.add(1)
-    return np.concatenate(found)
-
-
 def _standardize(normalization, patches):
     """Set a normalization to the mean and variance of the patches that it made; those then [n, k * c]."""
     x = patches.reshape(-1, normalization.moving_mean.shape[0])
@@ -313,33 +138,6 @@ def _standardize(normalization, patches):
     new_variance = variance * scale**2
     normalization.moving_variance.assign(np.maximum(new_variance - normalization.epsilon, 0))
     return ((x - mean) / np.sqrt(variance)).reshape(patches.shape).astype(patches.dtype)
-
-
-def _padded(counts, length):
-    return np.concatenate([counts, np.zeros(length - len(counts), int)])
-
-
-def _patches_at_random(maps, chosen, convolution, rng):
-    """One patch of maps[i] for each i of `chosen`; a window larger than the map is padded with 0."""
-    kernel, dilation = convolution.kernel_size, convolution.dilation_rate
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    lacking = [max(r - n, 0) for r, n in zip(reach, maps.shape[1:-1], strict=True)]
-    if any(lacking):
-        maps = np.pad(maps, [(0, 0), *((n // 2, n - n // 2) for n in lacking), (0, 0)])
-    rank = len(kernel)
-    index = [chosen.reshape(-1, *[1] * rank)]
-    for axis, (k, d, r) in enumerate(zip(kernel, dilation, reach, strict=True)):
-        corner = rng.integers(0, maps.shape[axis + 1] - r + 1, len(chosen))
-        step = np.arange(k) * d
-        index.append(
-            corner.reshape(-1, *[1] * rank)
-            + step.reshape(
-                *[1] * axis,
-                k,
-                *[1] * (rank - axis - 1),
-            )
-        )
-    return maps[tuple(index)].reshape(len(chosen), -1)
 
 
 def _whitening(pair, patches, method, rng):

@@ -1,4 +1,4 @@
-"""The maximisation step of EM for mixtures of Generalized Gaussians (Deep SimNets, section 5).
+"""The M-step of EM for mixtures of Generalized Gaussians (Deep SimNets, section 5).
 
 For given responsibilities r, each coordinate of each component minimises `sum r |x - mean|^shape`
 over the mean; the scale then has a closed form; the shape comes last, with the scales profiled out.
@@ -44,8 +44,8 @@ class Moments(NamedTuple):
         return Moments(zeroth, zeroth * slope, zeroth * (bend + slope**2))
 
 
-def maximise(x, resp, mixture, reg, fit_shape, thorough=True):
-    """The mixture after one maximisation step; if not `thorough`, without the costly parts."""
+def m_step(x, resp, mixture, reg, fit_shape, thorough=True):
+    """The mixture after one M-step; if not `thorough`, without the costly parts."""
     fit_shape = fit_shape and thorough
     counts, shape = resp.sum(axis=0), mixture.shape
     if shape == 2 and not fit_shape and products_are_exact(mixture.means, mixture.scales):
