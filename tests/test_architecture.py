@@ -16,6 +16,7 @@ EXTRAS = {
     "training": {"sklearn", "PIL", "matplotlib", "rich"},
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
+    "analysis.py": {"scipy"},
     "zoo/registry.py": {"h5py"},  # what Keras itself depends on
     "training/records.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
