@@ -6,10 +6,19 @@ from keras_structnets import default_backend
 
 default_backend.choose()  # before anything imports Keras
 
-from keras_structnets import blocks, layers, ops, zoo  # noqa: E402
+from keras_structnets import blocks, constraints, initializers, layers, ops, zoo  # noqa: E402
 
-__version__ = "0.1.0"
-__all__ = ["blocks", "layers", "ops", "pretraining", "training", "zoo"]
+__version__ = "0.2.0"
+__all__ = [
+    "blocks",
+    "constraints",
+    "initializers",
+    "layers",
+    "ops",
+    "pretraining",
+    "training",
+    "zoo",
+]
 
 
 def __getattr__(name):

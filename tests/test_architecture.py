@@ -16,7 +16,7 @@ EXTRAS = {
     "training": {"sklearn", "PIL", "matplotlib", "rich"},
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
-    "zoo/registry.py": {"h5py"},  # what Keras itself depends on
+    "zoo/weights.py": {"h5py"},  # what Keras itself depends on
     "training/records.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},

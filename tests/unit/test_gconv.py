@@ -36,7 +36,7 @@ def test_output_and_kernel_have_the_documented_shapes(rank, contract, padding):
 
 @pytest.mark.parametrize("contract", [None, 1])
 def test_batch_and_spatial_sizes_may_be_unknown(contract):
-    layer = ksn.layers.GConv2D(2, (5,), 3, contract, strides=2, padding="same")
+    layer = ksn.layers.GConv2D(2, (5,), 3, contract=contract, strides=2, padding="same")
     x = keras.Input((None, None, 1, 3, 2))
     model = keras.Model(x, ksn.layers.Destructure()(layer(x)))
     n_out = 10 if contract is None else 30
@@ -87,7 +87,7 @@ def test_an_empty_batch_gives_an_empty_result():
 )
 def test_bad_values_fail_at_construction(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
-        ksn.layers.GConv2D(**({"channels": 1, "structure": (9,), "kernel_size": 3} | arguments))
+        ksn.layers.GConv2D(**({"filters": 1, "structure": (9,), "kernel_size": 3} | arguments))
     assert str(error.value).startswith("GConv2D")
 
 
@@ -107,7 +107,7 @@ def test_bad_values_fail_at_construction(arguments, message):
     ids=str,
 )
 def test_bad_shapes_fail_at_build(arguments, shape, message):
-    layer = ksn.layers.GConv2D(**({"channels": 1, "structure": (9,), "kernel_size": 3} | arguments))
+    layer = ksn.layers.GConv2D(**({"filters": 1, "structure": (9,), "kernel_size": 3} | arguments))
     with pytest.raises(ValueError, match=message):
         layer.build(shape)
     with pytest.raises(ValueError, match=message):
@@ -231,8 +231,8 @@ def test_initial_outputs_keep_the_variance_of_the_inputs():
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
 def test_half_precision_stays_close_to_float32(policy, contract):
     x = random(2, 8, 8, 1, 3, 4)
-    half = ksn.layers.GConv2D(2, (3, 4), 3, contract, dtype=policy)
-    full = ksn.layers.GConv2D(2, (3, 4), 3, contract)
+    half = ksn.layers.GConv2D(2, (3, 4), 3, contract=contract, dtype=policy)
+    full = ksn.layers.GConv2D(2, (3, 4), 3, contract=contract)
     half.build(x.shape)
     full.build(x.shape)
     full.set_weights([numpy(keras.ops.cast(w, "float32")) for w in half.weights])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from keras_structnets.layers import SparseWeights
+from keras_structnets.initializers import SparseWeights
 from tests.parity.probe import gradients
 
 INF = float("inf")
@@ -152,7 +152,9 @@ def test_an_unknown_batch_size_is_kept():
 
 
 def test_weights_stay_nonnegative_and_p_positive_in_training():
-    layer = ksn.layers.Similarity(2, p=0.2, trainable_p=True, weights_initializer="zeros")
+    layer = ksn.layers.Similarity(
+        2, p=0.2, trainable_p=True, similarity_weights_initializer="zeros"
+    )
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layer(inputs))
     model.compile(keras.optimizers.SGD(10.0), "mse")
