@@ -43,8 +43,8 @@ def load_record(
     shorter = model.output_shape[1:] == trained.output_shape[1:] and len(layers) != len(sources)
     if wrong or shorter or (fresh and model.output_shape == trained.output_shape):
         raise ValueError(
-            f"build({record.model!r}): the trained weights do not fit the layers {(wrong or fresh)[:3]}. They "
-            f"are for input_shape={record.input_shape} and the sizes {record.sizes or 'of the zoo'}."
+            f"build({record.model!r}): the trained weights do not fit the layers {(wrong or fresh)[:3]}. "
+            f"They are for input_shape={record.input_shape} and the sizes {record.sizes or 'of the zoo'}."
         )
     if fresh:
         warnings.warn(

@@ -75,7 +75,9 @@ def _first(f):
     similarity, *_ = f.args
 
     def reference_(x, templates, similarity_weights=None):
-        return f.func(similarity, x, templates=templates, weights=similarity_weights, **f.keywords)
+        return f.func(
+            similarity, x, templates=templates, similarity_weights=similarity_weights, **f.keywords
+        )
 
     return reference_
 

@@ -23,7 +23,9 @@ def numpy(x):
 @pytest.mark.parametrize("contract", [None, 0, 1, 2])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_output_and_kernel_have_the_documented_shapes(rank, contract, padding):
-    layer = getattr(ksn.layers, f"GConv{rank}D")(4, (5, 6), 3, contract, strides=2, padding=padding)
+    layer = getattr(ksn.layers, f"GConv{rank}D")(
+        4, (5, 6), 3, contract=contract, strides=2, padding=padding
+    )
     shape = (2, *(7,) * rank, 2, 3, 1)
     y = layer(random(*shape))
     n = 2 if contract is None else contract
