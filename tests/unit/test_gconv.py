@@ -71,8 +71,8 @@ def test_an_empty_batch_gives_an_empty_result():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"channels": 0}, "`channels` must be an integer of at least 1, got 0"),
-        ({"channels": -2}, "`channels`.*got -2"),
+        ({"filters": 0}, "`filters` must be an integer of at least 1, got 0"),
+        ({"filters": -2}, "`filters`.*got -2"),
         ({"structure": (9, 0)}, r"`structure`.*got \(9, 0\).*Use for example"),
         ({"structure": 2.5}, "`structure`.*got 2.5"),
         ({"kernel_size": 0}, "`kernel_size`.*got 0"),
@@ -154,12 +154,12 @@ def test_channels_first_is_refused_with_a_remedy():
     keras.config.set_image_data_format("channels_first")
     try:
         for layer in (
-            ksn.layers.GConv2D(1, (2,), 3),
-            ksn.layers.Structure(2),
-            ksn.layers.Destructure(),
+            lambda: ksn.layers.GConv2D(1, (2,), 3),
+            lambda: ksn.layers.Structure(2),
+            lambda: ksn.layers.Destructure(),
         ):
             with pytest.raises(ValueError, match=r"channels_last data only.*moveaxis"):
-                layer.build((2, 6, 6, 2))
+                layer().build((2, 6, 6, 2))
     finally:
         keras.config.set_image_data_format("channels_last")
 

@@ -70,7 +70,7 @@ def test_the_gradient_of_a_weight_keeps_its_digits_near_one_template_of_several(
     layer.templates.assign(np.tile([100.0, 0.0], (4, 1)))  # x lies close to the first
     difference = x[:, :, None].astype("float64") - np.array([100.0, 0.0])
     expected = -(np.abs(difference) ** p).sum(axis=0)
-    found = gradients(layer, x)["weights"]
+    found = gradients(layer, x)["similarity_weights"]
     np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=1e-5)
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=2e-7)  # as it is read
 
