@@ -238,15 +238,10 @@ def build(
     _check_pooling(owner, pooling, include_top)
     record = stored.record_of(architecture, weights)
     if record:
-        input_shape = record.input_shape if input_shape is None else input_shape
-        num_classes = len(record.class_names) if num_classes is None else num_classes
         sizes = record.sizes | sizes
     _check_sizes(owner, entry, sizes)
     sizes = entry.info.sizes | sizes
-    shape = _image_shape(
-        architecture, entry.info.input_shape if input_shape is None else input_shape
-    )
-    num_classes = checks.integer(owner, "num_classes", 10 if num_classes is None else num_classes)
+    shape, num_classes = _shape_and_classes(owner, record or entry.info, input_shape, num_classes)
     pixels = keras.Input(shape, name="pixels")
     x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
     features = _call(entry.body, sizes, x)
@@ -258,11 +253,20 @@ def build(
         outputs = _pooled(features, pooling)
     model = keras.Model(pixels, outputs, name=name or architecture)
     if record:
+        trained = trained_model(record, include_preprocessing)
         trunk = [layer.name for layer in keras.Model(pixels, features).layers]
-        stored.load_record(model, trained_model(record, include_preprocessing), record, trunk)
+        stored.load_record(model, trained, record, trunk)
     elif weights is not None:
         stored.load_file(model, architecture, weights, _ENTRIES)
     return model
+
+
+def _shape_and_classes(owner, known, input_shape, num_classes):
+    """What was given, or that of the `known` record or architecture."""
+    if num_classes is None:
+        num_classes = len(known.class_names) if isinstance(known, records.Record) else 10
+    shape = known.input_shape if input_shape is None else input_shape
+    return checks.image_shape(owner, shape), checks.integer(owner, "num_classes", num_classes)
 
 
 def _check_pooling(owner, pooling, include_top):
@@ -314,23 +318,6 @@ def _entry(owner, name):
             "See keras_structnets.zoo.list_models()."
         )
     return _ENTRIES[name]
-
-
-def _image_shape(name, shape):
-    owner = f"build({name!r})"
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-        raise ValueError(
-            f"{owner}: `input_shape` must be (height, width, channels), got {shape!r}. "
-            "Use for example input_shape=(32, 32, 3)."
-        )
-    shape = checks.integers(owner, "input_shape", shape, 3)
-    if shape[0] in (1, 3) and shape[1] > 4 and shape[2] > 4:
-        raise ValueError(
-            f"{owner}: `input_shape` {shape} looks like channels first. Use channels last: "
-            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your images with "
-            "numpy.moveaxis(images, 1, -1)."
-        )
-    return shape
 
 
 def trained_model(record: records.Record, include_preprocessing: bool = True) -> keras.Model:

@@ -44,7 +44,11 @@ def network(name):
         return [keras.layers.Dense(64, activation="relu"), layer(64), dense], (64,)
     if name in ("Structure", "Destructure"):
         structured = [ksn.layers.Structure((4, 4)), ksn.layers.Destructure()]
-        return [keras.layers.Conv2D(32, 3, activation="relu"), *structured, flatten, dense], (8, 8, 1)
+        return [keras.layers.Conv2D(32, 3, activation="relu"), *structured, flatten, dense], (
+            8,
+            8,
+            1,
+        )
     size = 5 if name.startswith("Global") and rank == 2 else 3
     first = getattr(keras.layers, f"Conv{rank}D")(32, size, padding="same", activation="relu")
     if name.startswith("GConv"):
