@@ -1,6 +1,6 @@
 """Docstrings as the API pages show them: mkdocstrings reads the source and does not run it.
 
-- A class that says `__doc__ = _Base.__doc__` gets the docstring of that class.
+- A class without a docstring gets that of its base.
 - Examples in doctest form, `>>> f(x)`, become blocks of code.
 """
 
@@ -16,13 +16,12 @@ class ReadDocs(griffe.Extension):
     """Griffe calls these with each class and function that it has read."""
 
     def on_class(self, *, cls, **_):
-        """Follow an assignment of `__doc__`."""
-        assigned = cls.members.get("__doc__")
-        if assigned is not None:
-            base, _, attribute = str(assigned.value).rpartition(".")
-            source = cls.parent.members.get(base)
-            if attribute == "__doc__" and source is not None and source.docstring is not None:
-                cls.docstring = griffe.Docstring(source.docstring.value, parent=cls)
+        """Follow the first base that has a docstring."""
+        if cls.docstring is None:
+            bases = [cls.parent.members.get(str(base)) for base in cls.bases]
+            texts = [base.docstring.value for base in bases if base and base.docstring]
+            if texts:
+                cls.docstring = griffe.Docstring(texts[0], parent=cls)
         _fence(cls.docstring)
 
     def on_function(self, *, func, **_):

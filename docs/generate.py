@@ -24,7 +24,7 @@ STEMS = {
     "lowcost": "Low-cost parameterizations",
     "simnets": "Deep SimNets",
 }
-API = ("ops", "layers", "blocks", "zoo", "pretraining", "training")
+API = ("ops", "constraints", "initializers", "layers", "blocks", "zoo", "pretraining", "training")
 CIRCUMSTANCES = ("backend", "keras", "machine")
 
 

@@ -6,10 +6,28 @@ from keras_structnets import default_backend
 
 default_backend.choose()  # before anything imports Keras
 
-from keras_structnets import analysis, blocks, layers, ops, zoo  # noqa: E402
+from keras_structnets import (  # noqa: E402
+    analysis,
+    blocks,
+    constraints,
+    initializers,
+    layers,
+    ops,
+    zoo,
+)
 
-__version__ = "0.1.0"
-__all__ = ["analysis", "blocks", "layers", "ops", "pretraining", "training", "zoo"]
+__version__ = "0.2.0"
+__all__ = [
+    "analysis",
+    "blocks",
+    "constraints",
+    "initializers",
+    "layers",
+    "ops",
+    "pretraining",
+    "training",
+    "zoo",
+]
 
 
 def __getattr__(name):

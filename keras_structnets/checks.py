@@ -154,6 +154,23 @@ def static_size(owner, axes, shape):
         )
 
 
+def image_shape(owner, shape):
+    """`shape` as (height, width, channels), channels last."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(
+            f"{owner}: `input_shape` must be (height, width, channels), got {shape!r}. "
+            "Use for example input_shape=(32, 32, 3)."
+        )
+    shape = integers(owner, "input_shape", shape, 3)
+    if shape[0] in (1, 3) and shape[1] > 4 and shape[2] > 4:
+        raise ValueError(
+            f"{owner}: `input_shape` {shape} looks like channels first. Use channels last: "
+            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your images with "
+            "numpy.moveaxis(images, 1, -1)."
+        )
+    return shape
+
+
 def _is_int(value):
     return hasattr(value, "__index__")
 

@@ -2,7 +2,16 @@
 
 import importlib
 
-PACKAGES = ("ops", "layers", "blocks", "zoo", "pretraining", "training")
+PACKAGES = (
+    "ops",
+    "constraints",
+    "initializers",
+    "layers",
+    "blocks",
+    "zoo",
+    "pretraining",
+    "training",
+)
 MODULES = {f"ksn.{name}": importlib.import_module(f"keras_structnets.{name}") for name in PACKAGES}
 PUBLIC = {
     f"{package}.{name}": getattr(module, name)

@@ -17,7 +17,7 @@ EXTRAS = {
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
     "analysis.py": {"scipy"},
-    "zoo/registry.py": {"h5py"},  # what Keras itself depends on
+    "zoo/weights.py": {"h5py"},  # what Keras itself depends on
     "training/records.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},

@@ -28,13 +28,20 @@ def test_a_configuration_makes_the_same_layer(case):
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_argument_of_a_layer_is_in_its_configuration(name):
     layer = getattr(ksn.layers, name)
-    arguments = set(inspect.signature(layer.__init__).parameters) - {"self", "args", "kwargs"}
+    arguments = set(inspect.signature(layer).parameters) - {"args", "kwargs"}
     case = FIRST[name]
     assert arguments <= set(layer(**case.config).get_config())
 
 
-@pytest.mark.parametrize("name", ksn.layers.__all__)
-def test_what_models_are_made_of_is_registered_under_the_package_and_documented(name):
-    layer = getattr(ksn.layers, name)
+PARTS = [
+    (module, name)
+    for module in (ksn.layers, ksn.constraints, ksn.initializers)
+    for name in module.__all__
+]
+
+
+@pytest.mark.parametrize(("module", "name"), PARTS)
+def test_what_models_are_made_of_is_registered_under_the_package_and_documented(module, name):
+    layer = getattr(module, name)
     assert keras.saving.get_registered_name(layer) == f"keras_structnets>{name}"
     assert len(layer.__doc__) > 100

@@ -166,9 +166,13 @@ def kernel_size(layer, shape):
 same = {"padding": "same", "use_bias": False, "kernel_initializer": "zeros"}
 weights = {
     "Conv2D": kernel_size(keras.layers.Conv2D(81, 3, **same), (81,)),
-    "contract 2 of 2 axes": kernel_size(ksn.layers.GConv2D(1, (9, 9), 3, 2, **same), (1, 9, 9)),
-    "contract 1 of 2 axes": kernel_size(ksn.layers.GConv2D(1, (9,), 3, 1, **same), (1, 9, 9)),
-    "contract no axis": kernel_size(ksn.layers.GConv2D(1, (), 3, 0, **same), (1, 9, 9)),
+    "contract 2 of 2 axes": kernel_size(
+        ksn.layers.GConv2D(1, (9, 9), 3, contract=2, **same), (1, 9, 9)
+    ),
+    "contract 1 of 2 axes": kernel_size(
+        ksn.layers.GConv2D(1, (9,), 3, contract=1, **same), (1, 9, 9)
+    ),
+    "contract no axis": kernel_size(ksn.layers.GConv2D(1, (), 3, contract=0, **same), (1, 9, 9)),
 }
 figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
 axes.bar_label(axes.barh(list(weights), list(weights.values())), fmt="{:,.0f}", padding=3)
@@ -192,7 +196,7 @@ def small(contract):
             keras.layers.Rescaling(1 / 127.5, -1),
             keras.layers.Conv2D(16, 3, activation="relu"),
             ksn.layers.Structure((4, 4)),  # [b, h, w, 1, 4, 4]
-            ksn.layers.GConv2D(2, (4, 4)[-contract:], 3, contract, activation="relu"),
+            ksn.layers.GConv2D(2, (4, 4)[-contract:], 3, contract=contract, activation="relu"),
             ksn.layers.Destructure(),  # [b, h, w, 2 * 4 * 4]
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(len(data.class_names), activation="softmax"),

@@ -3,16 +3,18 @@
 import keras
 
 from keras_structnets import checks, layers
+from keras_structnets.blocks._names import part
 from keras_structnets.signatures import Sizes, Tensor
 
 
 def gconv_skip_block(
     x: Tensor,
     skips: int,
-    channels: int = 1,
+    filters: int = 1,
     structure: Sizes = (9, 9),
     kernel_size: Sizes = 3,
     strides: Sizes = 2,
+    name: str | None = None,
 ) -> Tensor:
     """A chain of `skips + 1` generalized convolutions with a skip over every two of them.
 
@@ -22,15 +24,16 @@ def gconv_skip_block(
     has 4. Its Figure 3 is known by its caption alone; this reading reproduces the printed numbers
     of parameters.
 
-    Shapes: [b, h, w, m, *S] -> [b, ceil(h / strides), ceil(w / strides), channels, *structure].
+    Shapes: [b, h, w, m, *S] -> [b, ceil(h / strides), ceil(w / strides), filters, *structure].
 
     Args:
         x: a structured feature map.
         skips: number of skips, at least 1.
-        channels: number of output channels of each convolution.
+        filters: number of output channels of each convolution.
         structure: structure of each output.
         kernel_size: an integer, or two.
         strides: an integer, or two.
+        name: prefix of the layers' names.
 
     Raises:
         ValueError: if a number is too small.
@@ -44,38 +47,52 @@ def gconv_skip_block(
     3.
     """
     checks.integer("gconv_skip_block", "skips", skips)
-    size = (channels, structure, kernel_size)
-    skip = gconv_prelu(x, *size, strides)
-    x = gconv_prelu(x, *size, strides)
-    for _ in range(skips):
-        x, skip = structured_prelu(keras.layers.add([gconv_norm(x, *size), skip])), x
+    size = (filters, structure, kernel_size)
+    skip = gconv_prelu(x, *size, strides, part(name, "projection"))
+    x = gconv_prelu(x, *size, strides, part(name, "convolution1"))
+    for i in range(2, skips + 2):
+        y = gconv_norm(x, *size, name=part(name, f"convolution{i}"))
+        y = keras.layers.Add(name=part(name, f"sum{i}"))([y, skip])
+        x, skip = structured_prelu(y, part(name, f"prelu{i}")), x
     return x
 
 
 def gconv_prelu(
-    x: Tensor, channels: int, structure: Sizes, kernel_size: Sizes, strides: Sizes = 1
+    x: Tensor,
+    filters: int,
+    structure: Sizes,
+    kernel_size: Sizes,
+    strides: Sizes = 1,
+    name: str | None = None,
 ) -> Tensor:
     """Generalized convolution, batch normalization, PReLU.
 
-    Shapes: [b, h, w, m, *S] -> [b, h', w', channels, *structure].
+    Shapes: [b, h, w, m, *S] -> [b, h', w', filters, *structure].
 
     Args:
         x: a structured feature map.
-        channels: number of output channels.
+        filters: number of output channels.
         structure: structure of the output.
         kernel_size: an integer, or two.
         strides: an integer, or two; the padding is "same".
+        name: prefix of the layers' names.
 
     Example:
         >>> x = keras.Input((32, 32, 1, 3, 1))  # one channel of structure (3, 1)
-        >>> ksn.blocks.gconv_prelu(x, channels=2, structure=(4, 4), kernel_size=3).shape
+        >>> ksn.blocks.gconv_prelu(x, filters=2, structure=(4, 4), kernel_size=3).shape
         (None, 32, 32, 2, 4, 4)
     """
-    return structured_prelu(gconv_norm(x, channels, structure, kernel_size, strides))
+    x = gconv_norm(x, filters, structure, kernel_size, strides, name)
+    return structured_prelu(x, part(name, "prelu"))
 
 
 def gconv_norm(
-    x: Tensor, channels: int, structure: Sizes, kernel_size: Sizes, strides: Sizes = 1
+    x: Tensor,
+    filters: int,
+    structure: Sizes,
+    kernel_size: Sizes,
+    strides: Sizes = 1,
+    name: str | None = None,
 ) -> Tensor:
     """Generalized convolution without bias and batch normalization: `gconv_prelu` without PReLU.
 
@@ -89,15 +106,15 @@ def gconv_norm(
         >>> ksn.blocks.gconv_norm(x, 2, structure=(4, 4), kernel_size=3, strides=2).shape
         (None, 16, 16, 2, 4, 4)
     """
-    x = layers.GConv2D(
-        channels, structure, kernel_size, strides=strides, padding="same", use_bias=False
-    )(x)
-    x = layers.Destructure()(x)
-    x = layers.BatchNormalization(momentum=0.9)(x)
-    return layers.Structure(structure)(x)
+    x = layers.GConv2D(filters, structure, kernel_size, strides, "same", use_bias=False, name=name)(
+        x
+    )
+    x = layers.Destructure(name=part(name, "destructure"))(x)
+    x = layers.BatchNormalization(momentum=0.9, name=part(name, "normalization"))(x)
+    return layers.Structure(structure, name=part(name, "structure"))(x)
 
 
-def structured_prelu(x: Tensor) -> Tensor:
+def structured_prelu(x: Tensor, name: str | None = None) -> Tensor:
     """PReLU with a slope for each structure element, 0.25 at first as in He et al. (2015).
 
     Shapes: [b, h, w, m, *S] -> the same; slopes [m, *S].
@@ -108,4 +125,4 @@ def structured_prelu(x: Tensor) -> Tensor:
         -0.25
     """
     slope = keras.initializers.Constant(0.25)
-    return keras.layers.PReLU(slope, shared_axes=[1, 2])(x)
+    return keras.layers.PReLU(slope, shared_axes=[1, 2], name=name)(x)

@@ -6,26 +6,25 @@ need, and no convolution has a bias. The moving averages of `N` follow at the ra
 
 from keras import layers as keras_layers
 
-from keras_structnets import layers
+from keras_structnets import checks, layers
+from keras_structnets.blocks._names import part
+from keras_structnets.blocks.simnets import normalization
+from keras_structnets.constraints import StableCirculant
 from keras_structnets.signatures import Sizes, Tensor
 
 
-def normalize(x: Tensor) -> Tensor:
-    """`N x`."""
-    return layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
-
-
-def reaction(y: Tensor) -> Tensor:
+def reaction(y: Tensor, name: str | None = None) -> Tensor:
     """`relu(N(M y))`, `M` a 1x1 convolution: the second term of eq. 8."""
-    return keras_layers.ReLU()(normalize(_conv(y, 1)))
+    return _norm_relu(_conv(y, 1, name), name)
 
 
-def resnet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
+def resnet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`y + K_2^T relu(N(K_1 y))`, eq. 1 and 3, `K_1` and `K_2` fully coupled.
 
     The adjoint of a convolution is one with the mirrored kernel: `K_2^T` is a convolution too.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -33,14 +32,15 @@ def resnet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16, 16), (3, 3, 16, 16)])
     """
-    x = keras_layers.ReLU()(normalize(_conv(y, kernel_size)))
-    return y + _conv(x, kernel_size)
+    x = _norm_relu(_conv(y, kernel_size, part(name, "convolution1")), name)
+    return y + _conv(x, kernel_size, part(name, "convolution2"))
 
 
-def mobilenet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
+def mobilenet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -48,14 +48,16 @@ def mobilenet_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (1, 1, 16, 16)])
     """
-    x = layers.StencilConv2D(kernel_size)(y)
-    return reaction(keras_layers.ReLU()(normalize(x)))
+    depthwise = part(name, "depthwise")
+    x = layers.StencilConv2D(kernel_size, name=depthwise)(y)
+    return reaction(_norm_relu(x, depthwise), part(name, "pointwise"))
 
 
-def linear_mix_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
+def linear_mix_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`resnet_step` with the operators `K + M` of eq. 7.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -63,14 +65,17 @@ def linear_mix_step(y: Tensor, kernel_size: Sizes = 3) -> Tensor:
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (16, 16), (3, 3, 16), (16, 16)])
     """
-    x = keras_layers.ReLU()(normalize(layers.LinearMixConv2D(kernel_size)(y)))
-    return y + layers.LinearMixConv2D(kernel_size)(x)
+    x = layers.LinearMixConv2D(kernel_size, name=part(name, "mix1"))(y)
+    return y + layers.LinearMixConv2D(kernel_size, name=part(name, "mix2"))(_norm_relu(x, name))
 
 
-def explicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
+def explicit_rd_step(
+    y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5, name: str | None = None
+) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
+    is `h`, above 0, `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -78,14 +83,19 @@ def explicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) 
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    diffused = layers.ExplicitDiffusion2D(kernel_size, step_size)(y)
-    return diffused + step_size * reaction(y)
+    diffusion = layers.ExplicitDiffusion2D(
+        kernel_size, step_size=step_size, name=part(name, "diffusion")
+    )
+    return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
 
-def implicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
+def implicit_rd_step(
+    y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5, name: str | None = None
+) -> Tensor:
     """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
+    is `h`, above 0, `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -93,15 +103,22 @@ def implicit_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) 
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    return layers.ImplicitDiffusion2D(kernel_size, step_size)(y + step_size * reaction(y))
+    diffusion = layers.ImplicitDiffusion2D(
+        kernel_size, step_size=step_size, name=part(name, "diffusion")
+    )
+    return diffusion(y + step_size * reaction(y, part(name, "reaction")))
 
 
-def circulant_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5) -> Tensor:
+def circulant_rd_step(
+    y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5, name: str | None = None
+) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9 with the block circulant `K` of eq. 12.
 
-    Our addition is to keep `h K^T K` at most 1: without, networks at Adam's rate of 0.01 diverge.
+    Not in the paper: the largest eigenvalue of `h K^T K` is constrained to 1. Without it, Adam at
+    0.01 diverges.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size` is `h`, above 0.
+    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
+    is `h`, above 0, `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -109,12 +126,16 @@ def circulant_rd_step(y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5)
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    stable = layers.StableCirculant(step_size, y.shape[1:-1])
-    diffused = layers.CirculantDiffusion2D(kernel_size, step_size, kernel_constraint=stable)(y)
-    return diffused + step_size * reaction(y)
+    diffusion = layers.CirculantDiffusion2D(
+        kernel_size,
+        step_size=step_size,
+        kernel_constraint=StableCirculant(),
+        name=part(name, "diffusion"),
+    )
+    return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
 
-def connecting_layer(x: Tensor, kernel_size: Sizes = 3) -> Tensor:
+def connecting_layer(x: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`N([x; K x])`, `K` depthwise, then 2x2 average pooling.
 
     Shapes: [b, h, w, c] -> [b, ceil(h/2), ceil(w/2), 2c].
@@ -123,12 +144,15 @@ def connecting_layer(x: Tensor, kernel_size: Sizes = 3) -> Tensor:
         >>> ksn.blocks.connecting_layer(keras.Input((32, 32, 16))).shape
         (None, 16, 16, 32)
     """
-    x = keras_layers.Concatenate()([x, layers.StencilConv2D(kernel_size)(x)])
-    mean = layers.MEXPooling2D(2, padding="same", beta=0.0, trainable_beta=False)
-    return mean(normalize(x))
+    filtered = layers.StencilConv2D(kernel_size, name=part(name, "depthwise"))(x)
+    x = keras_layers.Concatenate(name=part(name, "concatenation"))([x, filtered])
+    x = normalization(part(name, "normalization"))(x)
+    return layers.MEXPooling2D(
+        2, padding="same", beta=0.0, trainable_beta=False, name=part(name, "pooling")
+    )(x)
 
 
-def opening_layer(x: Tensor, filters: int) -> Tensor:
+def opening_layer(x: Tensor, filters: int, name: str | None = None) -> Tensor:
     """`relu(N(K x))`, `K` a 5x5 convolution.
 
     Shapes: [b, h, w, c] -> [b, h, w, filters].
@@ -137,12 +161,23 @@ def opening_layer(x: Tensor, filters: int) -> Tensor:
         >>> ksn.blocks.opening_layer(keras.Input((32, 32, 3)), filters=16).shape
         (None, 32, 32, 16)
     """
-    return keras_layers.ReLU()(normalize(_conv(x, 5, filters)))
+    filters = checks.integer("opening_layer", "filters", filters)
+    return _norm_relu(_conv(x, 5, name, filters), name)
 
 
-def _conv(x, kernel_size, filters=None):
-    filters = filters or x.shape[-1]
+def _norm_relu(x, name):
+    x = normalization(part(name, "normalization"))(x)
+    return keras_layers.ReLU(name=part(name, "relu"))(x)
+
+
+def _conv(x, kernel_size, name, filters=None):
     conv = layers.GConv2D(
-        filters, (), kernel_size, padding="same", use_bias=False, kernel_initializer="he_uniform"
+        filters or x.shape[-1],
+        (),
+        kernel_size,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_uniform",
+        name=name,
     )
     return conv(x)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from keras import initializers, layers
 
+from keras_structnets.initializers import SparseWeights
 from keras_structnets.layers import (
     MEX,
     BatchNormalization,
     GlobalMEXPooling2D,
     Similarity2D,
-    SparseWeights,
 )
 from keras_structnets.signatures import Sizes, Tensor
 
@@ -71,7 +71,7 @@ def whitened_similarity(
         p=p,
         trainable_p=trainable_p,
         templates_initializer=initializers.RandomNormal(stddev=1.5 if normalize else 0.05),
-        weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
+        similarity_weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
         name=name,
     )(x)
 
@@ -91,6 +91,8 @@ def mex_classifier(
     far apart. `beta` starts small, so that MEX is no hard maximum and many channels learn, and
     `pool_beta` near the mean, so that every position does.
 
+    The layers are called `classification` and `logits`.
+
     Shapes: [b, h, w, n] -> [b, num_classes].
 
     Example:
@@ -101,7 +103,7 @@ def mex_classifier(
     """
     offsets = initializers.RandomNormal(stddev=offset_stddev)
     scores = MEX(num_classes, beta=beta, offsets_initializer=offsets, name="classification")
-    return GlobalMEXPooling2D(pool_beta, name="global_pooling")(scores(features))
+    return GlobalMEXPooling2D(beta=pool_beta, name="logits")(scores(features))
 
 
 def normalization(name: str | None = None) -> BatchNormalization:

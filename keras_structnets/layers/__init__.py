@@ -1,7 +1,6 @@
 """Keras layers of the three papers: weights and one call into `ops`."""
 
-from keras_structnets.layers.gconv import Destructure, GConv1D, GConv2D, GConv3D, Structure
-from keras_structnets.layers.lowcost import (
+from keras_structnets.layers.diffusion import (
     CirculantDiffusion1D,
     CirculantDiffusion2D,
     CirculantDiffusion3D,
@@ -11,32 +10,43 @@ from keras_structnets.layers.lowcost import (
     ImplicitDiffusion1D,
     ImplicitDiffusion2D,
     ImplicitDiffusion3D,
+)
+from keras_structnets.layers.gconv import (
+    Destructure,
+    GConv1D,
+    GConv2D,
+    GConv3D,
+    Structure,
+)
+from keras_structnets.layers.lowcost import (
     LinearMixConv1D,
     LinearMixConv2D,
     LinearMixConv3D,
-    StableCirculant,
     StencilConv1D,
     StencilConv2D,
     StencilConv3D,
 )
-from keras_structnets.layers.normalization import BatchNormalization
-from keras_structnets.layers.simnets import (
+from keras_structnets.layers.mex import (
     MEX,
     GlobalMEXPooling1D,
     GlobalMEXPooling2D,
     GlobalMEXPooling3D,
+    MEXPooling1D,
+    MEXPooling2D,
+    MEXPooling3D,
+)
+from keras_structnets.layers.normalization import (
+    BatchNormalization,
+)
+from keras_structnets.layers.similarity import (
     LinearSimilarity,
     LinearSimilarity1D,
     LinearSimilarity2D,
     LinearSimilarity3D,
-    MEXPooling1D,
-    MEXPooling2D,
-    MEXPooling3D,
     Similarity,
     Similarity1D,
     Similarity2D,
     Similarity3D,
-    SparseWeights,
 )
 
 __all__ = [
@@ -72,8 +82,6 @@ __all__ = [
     "Similarity1D",
     "Similarity2D",
     "Similarity3D",
-    "SparseWeights",
-    "StableCirculant",
     "StencilConv1D",
     "StencilConv2D",
     "StencilConv3D",

@@ -7,13 +7,11 @@ import keras
 from keras import activations, constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
-from keras_structnets.ops.patches import window_output_size
+from keras_structnets.layers._base import Layer, SpatialLayer, register
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
-PACKAGE = "keras_structnets"
 
-
-class _GConv(keras.layers.Layer):
+class _GConv(SpatialLayer):
     """Generalized convolution, over one, two or three spatial axes (GConvNets, eq. 3-4).
 
     `V = act(sum_i U_i (x) W_i + b)`, where `i` runs over kernel positions and input channels, and
@@ -22,25 +20,25 @@ class _GConv(keras.layers.Layer):
 
     The paper gives its neurons no bias; here there is one by default, as in `keras.layers.Conv2D`.
 
-    Shapes: [b, *spatial, m, *S] -> [b, *spatial', channels, *S[:-contract], *structure]. With
+    Shapes: [b, *spatial, m, *S] -> [b, *spatial', filters, *S[:-contract], *structure]. With
     structure (1,) everywhere, or (), it is an ordinary convolution.
 
-    Weights: `kernel` [*kernel_size, m, S[-1], ..., S[-contract], channels, *structure] and `bias`
-    [channels, *structure], which the kept axes share.
+    Weights: `kernel` [*kernel_size, m, S[-1], ..., S[-contract], filters, *structure] and `bias`
+    [filters, *structure], which the kept axes share.
 
     Args:
-        channels: number of output channels.
+        filters: number of output channels.
         structure: sizes of the output axes that the neurons make, for example (9, 9).
         kernel_size: an integer, or one for each spatial axis.
-        contract: number of trailing axes of the input structure to contract, from 0 (every axis is
-            kept) to all; None contracts all.
         strides: an integer, or one for each spatial axis.
         padding: "valid" or "same".
         dilation_rate: an integer, or one for each spatial axis; above 1 only with strides of 1.
-        use_bias: whether to add a bias.
+        contract: number of trailing axes of the input structure to contract, from 0 (every axis is
+            kept) to all; None contracts all.
         activation: a name or a function; None is linear.
+        use_bias: whether to add a bias.
         kernel_initializer: its fans are those of the folded kernel: `prod(kernel_size) * m *
-            prod(contracted)` in, `prod(kernel_size) * channels * prod(structure)` out.
+            prod(contracted)` in, `prod(kernel_size) * filters * prod(structure)` out.
         bias_initializer: initializer of the bias.
         kernel_regularizer: regularizer of the kernel.
         bias_regularizer: regularizer of the bias.
@@ -64,19 +62,18 @@ class _GConv(keras.layers.Layer):
     section 3.1.
     """
 
-    rank: int
-
     def __init__(
         self,
-        channels: int,
+        filters: int,
         structure: Sizes,
         kernel_size: Sizes,
-        contract: int | None = None,
         strides: Sizes = 1,
         padding: str = "valid",
         dilation_rate: Sizes = 1,
-        use_bias: bool = True,
+        *,
+        contract: int | None = None,
         activation: Identifier = None,
+        use_bias: bool = True,
         kernel_initializer: Identifier = "glorot_uniform",
         bias_initializer: Identifier = "zeros",
         kernel_regularizer: Identifier = None,
@@ -87,13 +84,13 @@ class _GConv(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self.channels = checks.integer(owner, "channels", channels)
+        self.filters = checks.integer(owner, "filters", filters)
         self.structure = checks.structure(owner, "structure", structure)
-        self.kernel_size = checks.integers(owner, "kernel_size", kernel_size, self.rank)
+        self.kernel_size = self._per_axis("kernel_size", kernel_size)
         self.contract = None if contract is None else checks.integer(owner, "contract", contract, 0)
-        self.strides = checks.integers(owner, "strides", strides, self.rank)
-        self.padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
-        self.dilation_rate = checks.integers(owner, "dilation_rate", dilation_rate, self.rank)
+        self.strides = self._per_axis("strides", strides)
+        self.padding = self._one_of("padding", padding, ("valid", "same"))
+        self.dilation_rate = self._per_axis("dilation_rate", dilation_rate)
         checks.not_both_strided_and_dilated(owner, self.strides, self.dilation_rate)
         self.use_bias = use_bias
         self.activation = activations.get(activation)
@@ -105,11 +102,10 @@ class _GConv(keras.layers.Layer):
         self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        checks.channels_last(type(self).__name__)
         _, n_in, _, contracted = self._parts(input_shape)
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*self.kernel_size, n_in, *contracted[::-1], self.channels, *self.structure),
+            shape=(*self.kernel_size, n_in, *contracted[::-1], self.filters, *self.structure),
             initializer=self._initial_kernel,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
@@ -118,7 +114,7 @@ class _GConv(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
-                shape=(self.channels, *self.structure),
+                shape=(self.filters, *self.structure),
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
@@ -126,7 +122,7 @@ class _GConv(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         y = ops.generalized_conv(
-            inputs,
+            self._floating(inputs),
             self.kernel,
             self.contract,
             self.strides,
@@ -139,28 +135,11 @@ class _GConv(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         spatial, _, kept, _ = self._parts(input_shape)
-        windows = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
-        sizes = (window_output_size(n, k, s, self.padding, d) for n, k, s, d in windows)
-        return (input_shape[0], *sizes, self.channels, *kept, *self.structure)
+        sizes = self._output_sizes(spatial, self.kernel_size, self.dilation_rate)
+        return (input_shape[0], *sizes, self.filters, *kept, *self.structure)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "channels": self.channels,
-            "structure": self.structure,
-            "kernel_size": self.kernel_size,
-            "contract": self.contract,
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "use_bias": self.use_bias,
-            "activation": activations.serialize(self.activation),
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-        }
+        return self._config(activation=activations.serialize(self.activation))
 
     def _parts(self, input_shape):
         """(spatial, m, kept, contracted) sizes of the shape [b, *spatial, m, *S]."""
@@ -175,32 +154,30 @@ class _GConv(keras.layers.Layer):
 
     def _initial_kernel(self, shape, dtype=None):
         """The initializer sees the folded kernel, whose fans are right."""
-        n_out = self.channels * math.prod(self.structure)
+        n_out = self.filters * math.prod(self.structure)
         n_in = math.prod(shape[self.rank :]) // n_out
-        kernel = self.kernel_initializer((*self.kernel_size, n_in, n_out), dtype=dtype)
+        initializer = self.kernel_initializer or initializers.GlorotUniform()  # Keras' own for None
+        kernel = initializer((*self.kernel_size, n_in, n_out), dtype=dtype)
         return keras.ops.reshape(kernel, shape)
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@register
 class GConv1D(_GConv):
-    __doc__ = _GConv.__doc__
     rank = 1
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@register
 class GConv2D(_GConv):
-    __doc__ = _GConv.__doc__
     rank = 2
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
+@register
 class GConv3D(_GConv):
-    __doc__ = _GConv.__doc__
     rank = 3
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class Structure(keras.layers.Layer):
+@register
+class Structure(Layer):
     """Packages channels: [b, *spatial, c] -> [b, *spatial, c / prod(shape), *shape].
 
     The input of a GConvNet (section 3.2): a colour image is one channel of structure (3, 1) or
@@ -245,12 +222,9 @@ class Structure(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] // math.prod(self.shape), *self.shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"shape": self.shape}
 
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class Destructure(keras.layers.Layer):
+@register
+class Destructure(Layer):
     """Unpacks structured channels: [b, *spatial, m, *S] -> [b, *spatial, m * prod(S)].
 
     The inverse of `Structure`, and the way from a GConvNet to an ordinary loss (section 3.2).
@@ -290,6 +264,3 @@ class Destructure(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         n_channels = math.prod(input_shape[self.rank + 1 :])
         return (*input_shape[: self.rank + 1], n_channels)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"rank": self.rank}

@@ -1,93 +1,99 @@
-"""Layers of the low-cost parameterizations: sparse convolutions, and steps of diffusion."""
+"""Layers of the low-cost parameterizations: depthwise and mixed convolutions."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import keras
 from keras import constraints, initializers, regularizers
 
-from keras_structnets import checks, ops
+from keras_structnets import ops
+from keras_structnets.layers._base import SpatialLayer, register
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
-_register = keras.saving.register_keras_serializable(package="keras_structnets")
+PLAUSIBLE = (
+    15  # a kernel of this size may exceed a small image; beyond, it is rather a count of filters
+)
 
 
-@_register
-class StableCirculant(keras.constraints.Constraint):
-    """Scales the kernel of `CirculantDiffusion` down until `h rho <= 1`, for images of one size.
+class Stencil(SpatialLayer):
+    """An operator from [b, *spatial, c] to the same shape, with one stencil for each channel."""
 
-    `rho` is the largest eigenvalue of `K^T K`. Up to 2 the step is stable, but between 1 and 2 it
-    changes the sign of what it should smooth.
+    padding = "periodic"
 
-    Args:
-        step_size: `h`, above 0.
-        spatial_shape: sizes of the image.
-
-    Raises:
-        ValueError: for a step or sizes that are not positive.
-
-    Example:
-        >>> stable = ksn.layers.StableCirculant(step_size=0.5, spatial_shape=(4, 4))
-        >>> kernel = np.zeros((3, 3, 2), "float32")
-        >>> kernel[1, 1, 0] = 10.0  # K = 10, so h rho = 50
-        >>> keras.ops.convert_to_numpy(stable(kernel)).max().round(3)  # sqrt(1 / h)
-        np.float32(1.414)
-        >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5, kernel_constraint=stable)
-    """
-
-    def __init__(self, step_size: float, spatial_shape: Sequence[int]) -> None:
-        self.step_size = checks.positive("StableCirculant", "step_size", step_size)
-        self.spatial_shape = checks.integers(
-            "StableCirculant", "spatial_shape", spatial_shape, len(spatial_shape)
-        )
-
-    def __call__(self, kernel: Tensor) -> Tensor:
-        re, im = ops.circulant_spectrum(kernel, self.spatial_shape)
-        excess = self.step_size * keras.ops.max(re * re + im * im)
-        return kernel / keras.ops.cast(keras.ops.sqrt(keras.ops.maximum(excess, 1)), kernel.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"step_size": self.step_size, "spatial_shape": self.spatial_shape}
-
-
-class _Lowcost(keras.layers.Layer):
-    """An operator from [b, *spatial, c] to the same shape, with one stencil per channel."""
-
-    rank: int
-
-    def __init__(self, kernel_size: Sizes, padding: str, **kwargs: Any) -> None:
+    def __init__(self, kernel_size: Sizes = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        checks.channels_last(owner)
-        self.kernel_size = checks.integers(owner, "kernel_size", kernel_size, self.rank)
-        self.padding = checks.one_of(owner, "padding", padding, ("same", "periodic"))
+        self.kernel_size = self._per_axis("kernel_size", kernel_size)
 
     def build(self, input_shape: Shape) -> None:
-        owner = type(self).__name__
-        axes = f"[batch, {self.rank} spatial, channels]"
-        checks.rank_of_input(owner, input_shape, self.rank + 2, axes)
-        checks.static_size(owner, "the channels of the input", input_shape[-1:])
+        self._check_image(input_shape)
+        self._require_static("the channels of the input", input_shape[-1:])
+        spatial = tuple(input_shape[1:-1])
         if self.padding == "periodic":
-            checks.static_size(owner, "the sizes of a periodic image", input_shape[1:-1])
-        self._add_weights(input_shape[-1])
+            self._require_static("the sizes of a periodic image", spatial)
+        sizes = zip(self.kernel_size, spatial, strict=True)
+        if all(n is not None and k > max(2 * n - 1, PLAUSIBLE) for k, n in sizes):
+            self._refuse_kernel(spatial)
+
+    def _refuse_kernel(self, spatial):
+        raise ValueError(
+            f"{type(self).__name__}: the kernel_size {self.kernel_size} is larger than an image of "
+            f"{spatial} can use. This layer has no `filters`: its output has the channels of its "
+            f"input, and its first argument is `kernel_size`, for example {type(self).__name__}(3)."
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"kernel_size": self.kernel_size}
+
+class PaddedStencil(Stencil):
+    """A stencil with a choice of what lies outside the image."""
+
+    def __init__(self, kernel_size: Sizes = 3, *, padding: str = "same", **kwargs: Any) -> None:
+        super().__init__(kernel_size, **kwargs)
+        self.padding = self._one_of("padding", padding, ("same", "periodic"))
 
 
-class _StencilConv(_Lowcost):
+class DepthwiseKernel(Stencil):
+    """Holds the weight `kernel` [*kernel_size, c]."""
+
+    def __init__(
+        self,
+        kernel_size: Sizes = 3,
+        *,
+        kernel_initializer: Identifier = "he_uniform",
+        kernel_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kernel_size, **kwargs)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, input_shape[-1]),
+            initializer=self._initializer(input_shape[-1]),
+            regularizer=self.kernel_regularizer,
+            constraint=self._constraint(input_shape),
+        )
+
+    def _initializer(self, channels: int) -> Any:
+        return self.kernel_initializer
+
+    def _constraint(self, input_shape: Shape) -> Any:
+        return self.kernel_constraint
+
+
+class _StencilConv(PaddedStencil, DepthwiseKernel):
     """Depthwise convolution: one stencil per channel (Low-cost parameterizations, eq. 5).
 
     `y = K x`, where `K` correlates each channel with its own stencil; the image keeps its size.
 
     Shapes: [b, *spatial, c] -> [b, *spatial, c]. Weight: `kernel` [*kernel_size, c].
 
-    Unlike `keras.layers.DepthwiseConv2D` it exists in 3-D and for periodic images, and is computed
-    in the form that was measured to be the fast one on the backend at hand.
+    Unlike `keras.layers.DepthwiseConv2D` it exists in 3-D and for periodic images. It selects the
+    fastest kernel of the backend.
 
     Args:
         kernel_size: an integer, or one for each spatial axis.
@@ -98,7 +104,8 @@ class _StencilConv(_Lowcost):
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a value out of range, or a periodic image of unknown size.
+        ValueError: for a value out of range, a kernel larger than the image can use, or a periodic
+            image of unknown size.
 
     Example:
         >>> layer = ksn.layers.StencilConv2D(3, kernel_initializer="ones")
@@ -109,42 +116,11 @@ class _StencilConv(_Lowcost):
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.1.
     """
 
-    def __init__(
-        self,
-        kernel_size: Sizes = 3,
-        padding: str = "same",
-        kernel_initializer: Identifier = "he_uniform",
-        kernel_regularizer: Identifier = None,
-        kernel_constraint: Identifier = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(kernel_size, padding, **kwargs)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-
-    def _add_weights(self, channels):
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels),
-            initializer=self.kernel_initializer or self._initial_kernel(channels),
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.depthwise_conv(x, self.kernel, self.padding)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "padding": self.padding,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-        }
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.depthwise_conv(self._floating(inputs), self.kernel, self.padding)
 
 
-class _LinearMix(_Lowcost):
+class _LinearMix(PaddedStencil):
     """The sum of a depthwise and a 1x1 convolution (Low-cost parameterizations, eq. 7).
 
     `y = (K + M) x`: a convolution that is masked to a stencil within each channel and to couplings
@@ -166,7 +142,8 @@ class _LinearMix(_Lowcost):
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a value out of range, or a periodic image of unknown size.
+        ValueError: for a value out of range, a kernel larger than the image can use, or a periodic
+            image of unknown size.
 
     Example:
         >>> layer = ksn.layers.LinearMixConv2D(3)
@@ -180,7 +157,7 @@ class _LinearMix(_Lowcost):
     def __init__(
         self,
         kernel_size: Sizes = 3,
-        padding: str = "same",
+        *,
         depthwise_initializer: Identifier = "he_uniform",
         pointwise_initializer: Identifier = "he_uniform",
         depthwise_regularizer: Identifier = None,
@@ -189,7 +166,7 @@ class _LinearMix(_Lowcost):
         pointwise_constraint: Identifier = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(kernel_size, padding, **kwargs)
+        super().__init__(kernel_size, **kwargs)
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
@@ -197,7 +174,9 @@ class _LinearMix(_Lowcost):
         self.depthwise_constraint = constraints.get(depthwise_constraint)
         self.pointwise_constraint = constraints.get(pointwise_constraint)
 
-    def _add_weights(self, channels):
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        channels = input_shape[-1]
         self.depthwise_kernel = self.add_weight(
             name="depthwise_kernel",
             shape=(*self.kernel_size, channels),
@@ -213,276 +192,36 @@ class _LinearMix(_Lowcost):
             constraint=self.pointwise_constraint,
         )
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, inputs: Tensor) -> Tensor:
+        x = self._floating(inputs)
         return ops.linear_mix_conv(x, self.depthwise_kernel, self.pointwise_kernel, self.padding)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "padding": self.padding,
-            "depthwise_initializer": initializers.serialize(self.depthwise_initializer),
-            "pointwise_initializer": initializers.serialize(self.pointwise_initializer),
-            "depthwise_regularizer": regularizers.serialize(self.depthwise_regularizer),
-            "pointwise_regularizer": regularizers.serialize(self.pointwise_regularizer),
-            "depthwise_constraint": constraints.serialize(self.depthwise_constraint),
-            "pointwise_constraint": constraints.serialize(self.pointwise_constraint),
-        }
 
-
-class _ExplicitDiffusion(_StencilConv):
-    """One explicit step of diffusion (Low-cost parameterizations, the diffusion of eq. 9).
-
-    `y = x - h K^T K x`, `K` depthwise, `K^T` its exact adjoint under the padding. The step never
-    increases the norm while `h rho <= 2`, with `rho` the largest eigenvalue of `K^T K`. Training
-    may leave that region; `ImplicitDiffusion` has no such limit.
-
-    Shapes: [b, *spatial, c] -> [b, *spatial, c]. Weight: `kernel` [*kernel_size, c].
-
-    Args:
-        kernel_size: an integer, or one for each spatial axis.
-        step_size: `h`, above 0.
-        padding: "same", zeros outside, or "periodic", the image wraps around.
-        kernel_initializer: initializer of the stencils. None draws the `n` entries that reach one
-            output (`prod(kernel_size)` of them) uniformly with variance 1 / (20 h n): an eigenvalue
-            `|sum_o k_o e^(i w o)|^2` then has the mean 1 / (20 h). So `h rho <= 2` for certain up
-            to 13 entries, as `|sum| <= n max|k_o|`; beyond, where the entries rarely conspire, but
-            for a chance of about e^-20 at each frequency.
-        kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils.
-        **kwargs: of `keras.layers.Layer`.
-
-    Raises:
-        ValueError: for a value out of range, or a periodic image of unknown size.
-
-    Example:
-        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
-        >>> layer = ksn.layers.ExplicitDiffusion2D(3, step_size=0.5)
-        >>> y = keras.ops.convert_to_numpy(layer(x))
-        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))
-        True
-
-    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.1.
-    """
-
-    def __init__(
-        self,
-        kernel_size: Sizes = 3,
-        step_size: float = 0.5,
-        padding: str = "same",
-        kernel_initializer: Identifier = None,
-        kernel_regularizer: Identifier = None,
-        kernel_constraint: Identifier = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            kernel_size,
-            padding,
-            kernel_initializer,
-            kernel_regularizer,
-            kernel_constraint,
-            **kwargs,
-        )
-        self.step_size = checks.positive(type(self).__name__, "step_size", step_size)
-
-    def _initial_kernel(self, channels):
-        limit = math.sqrt(3 / (20 * self.step_size * self._entries(channels)))
-        return initializers.RandomUniform(-limit, limit)
-
-    def _entries(self, channels):
-        return math.prod(self.kernel_size)
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.explicit_diffusion(x, self.kernel, self.step_size, self.padding)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"step_size": self.step_size}
-
-
-class _PeriodicDiffusion(_ExplicitDiffusion):
-    """A step of diffusion that is periodic only."""
-
-    def __init__(
-        self,
-        kernel_size: Sizes = 3,
-        step_size: float = 0.5,
-        kernel_initializer: Identifier = None,
-        kernel_regularizer: Identifier = None,
-        kernel_constraint: Identifier = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            kernel_size,
-            step_size,
-            "periodic",
-            kernel_initializer,
-            kernel_regularizer,
-            kernel_constraint,
-            **kwargs,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["padding"]
-        return config
-
-
-class _ImplicitDiffusion(_PeriodicDiffusion):
-    """One implicit step of diffusion (Low-cost parameterizations, the operator of eq. 11).
-
-    `y = (I + h K^T K)^-1 x`, `K` depthwise and periodic. It never increases the norm, whatever the
-    stencils and `h`, and lets each pixel reach all others in one step.
-
-    Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c].
-
-    Args:
-        kernel_size: an integer, or one for each spatial axis. It may exceed the image.
-        step_size: `h`, above 0.
-        kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, so that
-            both start from about the same operator.
-        kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils.
-        **kwargs: of `keras.layers.Layer`.
-
-    Raises:
-        ValueError: for a value out of range, or an image of unknown size.
-
-    Example:
-        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
-        >>> layer = ksn.layers.ImplicitDiffusion2D(3, step_size=9.0, kernel_initializer="ones")
-        >>> y = keras.ops.convert_to_numpy(layer(x))
-        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))  # whatever the stencils and the step
-        True
-
-    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.2.
-    """
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.implicit_diffusion(x, self.kernel, self.step_size)
-
-
-class _CirculantDiffusion(_PeriodicDiffusion):
-    """One explicit step of diffusion in space and channels (Low-cost parameterizations, eq. 9, 12).
-
-    `y = x - h K^T K x`, where `K` is block circulant, `(K x)_i = sum_d C_d x_((i + d) mod c)`, each
-    `C_d` a periodic convolution. The step never increases the norm while `h rho <= 2`, as that of
-    `ExplicitDiffusion`. As all `c` stencils add up, training leaves that region easily: the
-    constraint `StableCirculant` keeps it inside.
-
-    Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c],
-    where `kernel[..., d]` is the stencil of `C_d`.
-
-    Args:
-        kernel_size: an integer, or one for each spatial axis. It may exceed the image.
-        step_size: `h`, above 0.
-        kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, with
-            `n = prod(kernel_size) c`, as all stencils reach each output.
-        kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils, for example `StableCirculant`.
-        **kwargs: of `keras.layers.Layer`.
-
-    Raises:
-        ValueError: for a value out of range, or an image of unknown size.
-
-    Example:
-        >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5)
-        >>> y = layer(keras.Input((8, 8, 4)))
-        >>> y.shape, tuple(layer.kernel.shape)
-        ((None, 8, 8, 4), (3, 3, 4))
-
-    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.3.
-    """
-
-    def _entries(self, channels):
-        return math.prod(self.kernel_size) * channels
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.circulant_diffusion(x, self.kernel, self.step_size)
-
-
-@_register
+@register
 class StencilConv1D(_StencilConv):
-    __doc__ = _StencilConv.__doc__
     rank = 1
 
 
-@_register
+@register
 class StencilConv2D(_StencilConv):
-    __doc__ = _StencilConv.__doc__
     rank = 2
 
 
-@_register
+@register
 class StencilConv3D(_StencilConv):
-    __doc__ = _StencilConv.__doc__
     rank = 3
 
 
-@_register
+@register
 class LinearMixConv1D(_LinearMix):
-    __doc__ = _LinearMix.__doc__
     rank = 1
 
 
-@_register
+@register
 class LinearMixConv2D(_LinearMix):
-    __doc__ = _LinearMix.__doc__
     rank = 2
 
 
-@_register
+@register
 class LinearMixConv3D(_LinearMix):
-    __doc__ = _LinearMix.__doc__
-    rank = 3
-
-
-@_register
-class ExplicitDiffusion1D(_ExplicitDiffusion):
-    __doc__ = _ExplicitDiffusion.__doc__
-    rank = 1
-
-
-@_register
-class ExplicitDiffusion2D(_ExplicitDiffusion):
-    __doc__ = _ExplicitDiffusion.__doc__
-    rank = 2
-
-
-@_register
-class ExplicitDiffusion3D(_ExplicitDiffusion):
-    __doc__ = _ExplicitDiffusion.__doc__
-    rank = 3
-
-
-@_register
-class ImplicitDiffusion1D(_ImplicitDiffusion):
-    __doc__ = _ImplicitDiffusion.__doc__
-    rank = 1
-
-
-@_register
-class ImplicitDiffusion2D(_ImplicitDiffusion):
-    __doc__ = _ImplicitDiffusion.__doc__
-    rank = 2
-
-
-@_register
-class ImplicitDiffusion3D(_ImplicitDiffusion):
-    __doc__ = _ImplicitDiffusion.__doc__
-    rank = 3
-
-
-@_register
-class CirculantDiffusion1D(_CirculantDiffusion):
-    __doc__ = _CirculantDiffusion.__doc__
-    rank = 1
-
-
-@_register
-class CirculantDiffusion2D(_CirculantDiffusion):
-    __doc__ = _CirculantDiffusion.__doc__
-    rank = 2
-
-
-@_register
-class CirculantDiffusion3D(_CirculantDiffusion):
-    __doc__ = _CirculantDiffusion.__doc__
     rank = 3

@@ -32,11 +32,11 @@ def windows(x, window, strides, padding):
     return ops.stack(slices(x, window, strides, padding))
 
 
-def patches(x, window, strides, padding):
+def patches(x, window, strides, padding, dilation=None):
     """Flattened windows, channels last: [b, *spatial, c] -> [b, *spatial', prod(window) * c]."""
     if all(k == 1 for k in window) and all(s == 1 for s in strides):
         return x
-    return ops.concatenate(slices(x, window, strides, padding), axis=-1)
+    return ops.concatenate(slices(x, window, strides, padding, dilation), axis=-1)
 
 
 def interleaved(images, strides):
@@ -52,19 +52,22 @@ def interleaved(images, strides):
     return images[0]
 
 
-def slices(x, window, strides, padding):
+def slices(x, window, strides, padding, dilation=None):
     """The image as each entry of the window sees it, [b, *spatial', c]; 'same' pads with zeros.
 
     Slices rather than `extract_patches`: one NaN stays in its own entry, and slices export to every
     format.
     """
-    axes = zip(x.shape[1:-1], window, strides, strict=True)
-    sizes = [window_output_size(n, k, s, padding) for n, k, s in axes]
+    dilation = dilation or (1,) * len(window)
+    axes = zip(x.shape[1:-1], window, strides, dilation, strict=True)
+    sizes = [window_output_size(n, k, s, padding, d) for n, k, s, d in axes]
     if padding == "same":
-        x = padded(x, window, strides)
+        reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
+        x = padded(x, reach, strides)
+    starts = [range(0, k * d, d) for k, d in zip(window, dilation, strict=True)]
     return [
         x[(slice(None), *map(_slice, offsets, sizes, strides), slice(None))]
-        for offsets in itertools.product(*map(range, window))
+        for offsets in itertools.product(*starts)
     ]
 
 

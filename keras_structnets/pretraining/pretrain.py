@@ -155,7 +155,7 @@ def _mixture(pair, y, max_iter, reg, rng):
     """The mixture of whitened patches y [n, dimension], of the layer's shape unless that is learned."""
     similarity = pair.similarity
     return GeneralizedGaussianMixture(
-        min(similarity.n_out, max(len(y) // 2, 1)),
+        min(similarity.filters, max(len(y) // 2, 1)),
         shape="fit" if similarity.trainable_p else similarity.initial_p,
         max_iter=max_iter,
         reg=reg,
@@ -212,7 +212,7 @@ def _set_similarity(pair, mixture, temperature, offset_spread, rng):
     Templates without a component repeat one of the others, with half of its prior.
     """
     similarity = pair.similarity
-    k, n = len(mixture.means_), similarity.n_out
+    k, n = len(mixture.means_), similarity.filters
     chosen = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
     share = np.bincount(chosen, minlength=k)[chosen]
     shape = similarity.templates.shape
@@ -223,7 +223,7 @@ def _set_similarity(pair, mixture, temperature, offset_spread, rng):
     templates[..., :d, :] = mixture.templates[:, chosen]
     weights[..., :d, :] = mixture.weights[:, chosen] / temperature
     similarity.templates.assign(templates)
-    if similarity.use_weights:
+    if similarity.use_similarity_weights:
         similarity.similarity_weights.assign(weights)
     if similarity.trainable_p:
         similarity.p.assign(mixture.shape_)

@@ -7,7 +7,7 @@ import keras
 from keras import layers as kl
 
 from keras_structnets import layers as ksl
-from keras_structnets.layers import gconv, lowcost, simnets
+from keras_structnets.layers import diffusion, gconv, lowcost, mex, similarity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _dense(layer):
 
 
 def _gconv(layer):
-    n_out = layer.channels * math.prod(layer.structure)
+    n_out = layer.filters * math.prod(layer.structure)
     return _sums(_size(layer.output), math.prod(layer.kernel.shape) // n_out, layer.use_bias)
 
 
@@ -166,10 +166,10 @@ def _layer_normalization(layer):
 
 def _similarity(layer):
     n_out = _size(layer.output)
-    n_terms = math.prod(layer.templates.shape) // layer.n_out
-    linear = isinstance(layer, (ksl.LinearSimilarity, simnets._LinearSimilarityND))
+    n_terms = math.prod(layer.templates.shape[:-1])
+    linear = isinstance(layer, similarity.Linear)
     power_or_product = 1
-    multiplies = n_out * n_terms * (power_or_product + layer.use_weights)
+    multiplies = n_out * n_terms * (power_or_product + layer.use_similarity_weights)
     return multiplies, n_out * (n_terms - 1 if linear else 2 * n_terms - 1)
 
 
@@ -247,12 +247,12 @@ _RULES = [
     ((kl.Multiply,), _merged(1, 0)),
     ((kl.AveragePooling2D, kl.GlobalAveragePooling2D), _mean),
     ((gconv._GConv,), _gconv),
-    ((simnets._SimilarityBase,), _similarity),
-    ((simnets.MEX,), _mex),
-    ((simnets._MEXPooling, simnets._GlobalMEXPooling), _mex_pooling),
-    ((lowcost._ImplicitDiffusion,), _by_transform(slice(0, -1))),
-    ((lowcost._CirculantDiffusion,), _by_transform(slice(None))),
-    ((lowcost._ExplicitDiffusion,), _explicit_diffusion),
+    ((similarity.Templates,), _similarity),
+    ((mex.MEX,), _mex),
+    ((mex.MEXPooling, mex.GlobalMEXPooling), _mex_pooling),
+    ((diffusion._ImplicitDiffusion,), _by_transform(slice(0, -1))),
+    ((diffusion._CirculantDiffusion,), _by_transform(slice(None))),
+    ((diffusion._ExplicitDiffusion,), _explicit_diffusion),
     ((lowcost._StencilConv,), _stencil),
     ((lowcost._LinearMix,), _linear_mix),
 ]

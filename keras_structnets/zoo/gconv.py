@@ -16,8 +16,8 @@ def g_conv_net(x, *, structure=(9, 9), channels=4, skips=(3, 4, 3, 4)):
 
     The image enters as one channel of structure (3, 1): [b, h, w, 3] -> [b, h / 16, w / 16, 324].
     """
-    x = layers.Structure((x.shape[-1], 1))(x)
-    for n in skips:
-        x = blocks.gconv_skip_block(x, n, structure=structure)
-    x = blocks.gconv_prelu(x, channels, structure, kernel_size=3)
-    return layers.Destructure()(x)
+    x = layers.Structure((x.shape[-1], 1), name="structure")(x)
+    for i, n in enumerate(skips, 1):
+        x = blocks.gconv_skip_block(x, n, structure=structure, name=f"block{i}")
+    x = blocks.gconv_prelu(x, channels, structure, kernel_size=3, name="convolution")
+    return layers.Destructure(name="destructure")(x)

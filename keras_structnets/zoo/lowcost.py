@@ -85,11 +85,11 @@ def _network(x, step, widths, n_steps):
     """An opening convolution, then blocks of `n_steps` steps, a connecting layer after each."""
     n_steps = checks.integer("build", "n_steps", n_steps)
     widths = _doubling(widths)
-    x = blocks.opening_layer(x, widths[0])
-    for _ in widths:
-        for _ in range(n_steps):
-            x = step(x)
-        x = blocks.connecting_layer(x)
+    x = blocks.opening_layer(x, widths[0], name="opening")
+    for stage in range(1, len(widths) + 1):
+        for i in range(1, n_steps + 1):
+            x = step(x, name=f"stage{stage}_step{i}")
+        x = blocks.connecting_layer(x, name=f"stage{stage}_connection")
     return x
 
 

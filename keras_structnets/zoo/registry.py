@@ -5,22 +5,21 @@ import dataclasses
 import fnmatch
 import inspect
 import math
-import pathlib
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import h5py  # comes with keras
 import keras
 
 from keras_structnets import checks
 from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
+from keras_structnets.zoo import weights as stored
 from keras_structnets.zoo.flops import Flops, flops
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-CACHE = None  # of downloaded weights: Keras' own
+
+POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 
 _ENTRIES: dict[str, "_Entry"] = {}
 
@@ -136,14 +135,21 @@ def register(
     return decorate
 
 
-def list_models(pattern: str | None = None) -> list[str]:
-    """Sorted names of the zoo, those that match `pattern` (wildcards as in a shell); None for all.
+def list_models(pattern: str | None = None, *, pretrained: bool = False) -> list[str]:
+    """Sorted names of the zoo.
+
+    Args:
+        pattern: wildcards as in a shell, which the names match; None for all.
+        pretrained: whether to list only models that have trained weights.
 
     Example:
         >>> ksn.zoo.list_models("linear_mix_*")
         ['linear_mix_a', 'linear_mix_b', 'linear_mix_c']
+        >>> ksn.zoo.list_models("linear_mix_*", pretrained=True)
+        ['linear_mix_a']
     """
-    return sorted(fnmatch.filter(_ENTRIES, pattern or "*"))
+    names = sorted(fnmatch.filter(_ENTRIES, pattern or "*"))
+    return [name for name in names if records.of(name)] if pretrained else names
 
 
 def info(name: str) -> ModelInfo:
@@ -177,36 +183,42 @@ def of_skeleton(measure: Callable[[keras.Model], Any], name: str, num_classes: i
 
 
 def build(
-    name: str,
+    architecture: str,
+    /,
     *,
     input_shape: Sequence[int] | None = None,
     num_classes: int | None = None,
     classifier_activation: Identifier = "softmax",
     include_top: bool = True,
+    pooling: str | None = None,
     include_preprocessing: bool = True,
     weights: Path | None = None,
+    name: str | None = None,
     **sizes: Any,
 ) -> keras.Model:
-    """Build the architecture `name` as an ordinary `keras.Model`.
+    """Build an architecture of the zoo as an ordinary `keras.Model`.
 
     Args:
-        name: one of `list_models()`.
+        architecture: one of `list_models()`.
         input_shape: (height, width, channels), channels last; None for the architecture's own, or
             that of the trained weights.
         num_classes: number of outputs; None for 10, or that of the trained weights. With trained weights
             and another number, what depends on it starts from random weights, and a warning says so.
         classifier_activation: activation of the outputs; None gives logits.
         include_top: False stops at the features [b, h, w, c], before the classifier.
+        pooling: with include_top=False, "avg" or "max" pools the features to [b, c].
         include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
             False takes pixels that are normalized already.
-        weights: None for random ones; the data set of one of `info(name).records`, whose weights come
+        weights: None for random ones; the data set of one of `info(architecture).records`, whose weights come
             with the package; or the path of a `.weights.h5` or `.keras` file of the same model: the same
             name, num_classes, include_top and sizes; or the address of such a file with its checksum,
             "https://...#sha256=...", which is downloaded once.
-        **sizes: the architecture's own arguments, see `info(name).sizes`.
+        name: of the model; None is that of the architecture. Two models in one need two names.
+        **sizes: the architecture's own arguments, see `info(architecture).sizes`.
 
     Returns:
-        A `keras.Model` from [b, height, width, channels] to [b, num_classes].
+        A `keras.Model` from [b, height, width, channels] to [b, num_classes], whose layer `logits` makes the
+        logits.
 
     Raises:
         ValueError: for a wrong name, shape, size or number of classes, or weights of another model.
@@ -220,41 +232,73 @@ def build(
         >>> trained.output_shape
         (None, 10)
     """
-    entry = _entry("build", name)
-    checks.channels_last(f"build({name!r})")
-    record = _record(name, weights)
-    if input_shape is None:
-        input_shape = record.input_shape if record else entry.info.input_shape
-    if num_classes is None:
-        num_classes = len(record.class_names) if record else 10
-    shape = _image_shape(name, input_shape)
-    num_classes = checks.integer(f"build({name!r})", "num_classes", num_classes)
+    entry = _entry("build", architecture)
+    owner = f"build({architecture!r})"
+    checks.channels_last(owner)
+    _check_pooling(owner, pooling, include_top)
+    record = stored.record_of(architecture, weights)
     if record:
         sizes = record.sizes | sizes
+    _check_sizes(owner, entry, sizes)
+    sizes = entry.info.sizes | sizes
+    shape, num_classes = _shape_and_classes(owner, record or entry.info, input_shape, num_classes)
+    pixels = keras.Input(shape, name="pixels")
+    x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
+    features = _call(entry.body, sizes, x)
+    if include_top:
+        outputs = _classifier(
+            _call(entry.head, sizes, features, num_classes), classifier_activation
+        )
+    else:
+        outputs = _pooled(features, pooling)
+    model = keras.Model(pixels, outputs, name=name or architecture)
+    if record:
+        trained = trained_model(record, include_preprocessing)
+        trunk = [layer.name for layer in keras.Model(pixels, features).layers]
+        stored.load_record(model, trained, record, trunk)
+    elif weights is not None:
+        stored.load_file(model, architecture, weights, _ENTRIES)
+    return model
+
+
+def _shape_and_classes(owner, known, input_shape, num_classes):
+    """What was given, or that of the `known` record or architecture."""
+    if num_classes is None:
+        num_classes = len(known.class_names) if isinstance(known, records.Record) else 10
+    shape = known.input_shape if input_shape is None else input_shape
+    return checks.image_shape(owner, shape), checks.integer(owner, "num_classes", num_classes)
+
+
+def _check_pooling(owner, pooling, include_top):
+    if pooling is None:
+        return
+    checks.one_of(owner, "pooling", pooling, tuple(POOLINGS))
+    if include_top:
+        raise ValueError(
+            f"{owner}: `pooling` {pooling!r} is for features, but include_top is True. "
+            "Use include_top=False, or pooling=None."
+        )
+
+
+def _check_sizes(owner, entry, sizes):
     for size in sizes:
         if size not in entry.info.sizes:
             raise ValueError(
-                f"build({name!r}): unknown argument `{size}`={sizes[size]!r}."
+                f"{owner}: unknown argument `{size}`={sizes[size]!r}."
                 f"{checks.did_you_mean(size, entry.info.sizes)} "
                 f"Use one of {sorted(entry.info.sizes) or 'none: it takes no sizes'}."
             )
-    pixels = keras.Input(shape, name="pixels")
-    x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
-    sizes = entry.info.sizes | sizes
-    features = outputs = _call(entry.body, sizes, x)
-    if include_top:
-        logits = _call(entry.head, sizes, outputs, num_classes)
-        activation = keras.layers.Activation(
-            classifier_activation, dtype="float32", name="classifier"
-        )
-        outputs = activation(logits)
-    model = keras.Model(pixels, outputs, name=name)
-    if record:
-        trunk = [layer.name for layer in keras.Model(pixels, features).layers]
-        _load_record(model, record, trunk, include_preprocessing)
-    elif weights is not None:
-        _load_weights(model, weights)
-    return model
+
+
+def _classifier(logits, activation):
+    return keras.layers.Activation(activation, dtype="float32", name="classifier")(logits)
+
+
+def _pooled(features, pooling):
+    """Features [b, c]; those of a network on vectors are already."""
+    if pooling is None or len(features.shape) == 2:
+        return features
+    return POOLINGS[pooling](name="global_pooling")(features)
 
 
 def _normalize(pixels):
@@ -276,37 +320,6 @@ def _entry(owner, name):
     return _ENTRIES[name]
 
 
-def _image_shape(name, shape):
-    owner = f"build({name!r})"
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
-        raise ValueError(
-            f"{owner}: `input_shape` must be (height, width, channels), got {shape!r}. "
-            "Use for example input_shape=(32, 32, 3)."
-        )
-    shape = checks.integers(owner, "input_shape", shape, 3)
-    if shape[0] in (1, 3) and shape[1] > 4 and shape[2] > 4:
-        raise ValueError(
-            f"{owner}: `input_shape` {shape} looks like channels first. Use channels last: "
-            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your images with "
-            "numpy.moveaxis(images, 1, -1)."
-        )
-    return shape
-
-
-def _record(name, weights):
-    """The `Record` that `weights` names, or None if it is a path, an address or None."""
-    if weights is None or not isinstance(weights, str) or pathlib.Path(weights).suffix:
-        return None
-    if weights not in records.of(name):
-        known = ", ".join(map(repr, records.of(name)))
-        raise ValueError(
-            f"build({name!r}): `weights` {weights!r} is not a file, and no data set that trained weights "
-            f"are of.{checks.did_you_mean(weights, records.of(name))} Give "
-            f"{known + ', ' if known else ''}the path of a file, or None."
-        )
-    return records.of(name)[weights]
-
-
 def trained_model(record: records.Record, include_preprocessing: bool = True) -> keras.Model:
     """The model of a `Record`, as it was trained."""
     model = build(
@@ -318,92 +331,6 @@ def trained_model(record: records.Record, include_preprocessing: bool = True) ->
     )
     model.load_weights(record.checked_weights())
     return model
-
-
-def _load_record(model, record, trunk, include_preprocessing):
-    """Give each layer its trained weights; those of the head that do not fit start anew."""
-    trained = trained_model(record, include_preprocessing)
-    layers, sources = ([layer for layer in m.layers if layer.weights] for m in (model, trained))
-    fresh = []
-    for layer, source in zip(layers, sources, strict=False):  # without its head a model is shorter
-        if _kind(layer) == _kind(source):
-            layer.set_weights(source.get_weights())
-        else:
-            fresh.append(layer.name)
-    wrong = [name for name in fresh if name in trunk]
-    shorter = model.output_shape[1:] == trained.output_shape[1:] and len(layers) != len(sources)
-    if wrong or shorter or (fresh and model.output_shape == trained.output_shape):
-        raise ValueError(
-            f"build({model.name!r}): the trained weights do not fit the layers {(wrong or fresh)[:3]}. They "
-            f"are for input_shape={record.input_shape} and the sizes {record.sizes or 'of the zoo'}."
-        )
-    if fresh:
-        warnings.warn(
-            f"build({model.name!r}): the layers {fresh} start from random weights, since num_classes is "
-            f"not the {len(record.class_names)} of {record.dataset!r}; the others are trained.",
-            stacklevel=3,
-        )
-
-
-def _kind(layer):
-    return type(layer), [weight.shape for weight in layer.weights]
-
-
-def _download(address):
-    """The path of the file at `address`, whose checksum stands behind it."""
-    url, _, checksum = address.partition("#sha256=")
-    if not checksum:
-        raise ValueError(
-            f"build: `weights` {address!r} has no checksum. Add #sha256= and its 64 digits."
-        )
-    try:
-        return keras.utils.get_file(
-            origin=url,
-            file_hash=checksum,
-            hash_algorithm="sha256",
-            cache_subdir="keras_structnets",
-            cache_dir=CACHE,
-        )
-    except Exception as error:  # Keras raises a plain Exception where it cannot fetch
-        raise ValueError(f"build: `weights` {url!r} cannot be had: {error}.") from error
-
-
-def _load_weights(model, path):
-    owner = f"build({model.name!r})"
-    if "://" in str(path):
-        path = _download(path)
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"{owner}: `weights` {str(path)!r} is not a file. Give a path, or None.")
-    if not path.name.endswith((".weights.h5", ".keras")):
-        raise ValueError(
-            f"{owner}: `weights` {str(path)!r} must end in .weights.h5 or .keras. "
-            "Write one with model.save_weights or model.save."
-        )
-    try:
-        if path.suffix == ".keras":
-            saved = keras.saving.load_model(path, compile=False)
-            _refuse_another(model, saved.name, len(saved.layers))
-            model.set_weights(saved.get_weights())
-        else:
-            with h5py.File(path) as file:
-                name = file["vars"].attrs.get("name", model.name)
-                _refuse_another(model, name, len(file["layers"]))
-            model.load_weights(path)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).split("\n")[0]  # Keras goes on to print the weights
-        raise ValueError(
-            f"{owner}: `weights` {str(path)!r} is not a weights file of this model: {reason} "
-            "Use weights that were saved from the same name, num_classes, include_top and sizes."
-        ) from error
-
-
-def _refuse_another(model, name, n_layers):
-    """Shapes do not tell: models share them, and Keras ignores layers that only the file has."""
-    if (name, n_layers) != (model.name, len(model.layers)):
-        raise ValueError(
-            f"it holds {name!r} with {n_layers} layers, the model has {len(model.layers)}."
-        )
 
 
 def _call(f, sizes, *args):

@@ -13,7 +13,7 @@ SMALLEST_UNPADDED = 28  # height and width down to which convolutions do without
 
 def _pooling(beta, padding="same", name=None):
     """Fixed 3x3 pooling with stride 2; the mean is the same on all backends, which Keras' is not."""
-    return MEXPooling2D(3, 2, padding, beta, trainable_beta=False, name=name)
+    return MEXPooling2D(3, 2, padding, beta=beta, trainable_beta=False, name=name)
 
 
 def _pooled_similarity(x, beta, padding, normalize, name):
@@ -31,7 +31,7 @@ def _padding(x, padding):
 
 def _mex_head(x, num_classes, *, offset_stddev=4.0):
     offsets = initializers.RandomNormal(stddev=offset_stddev)
-    return MEX(num_classes, offsets_initializer=offsets, name="classification")(x)
+    return MEX(num_classes, offsets_initializer=offsets, name="logits")(x)
 
 
 @register(
@@ -47,7 +47,7 @@ def simnet_mlp(x, *, units=100, p=2.0, scale=8.0):
         units,
         p=p,
         templates_initializer=initializers.RandomNormal(stddev=1.0),
-        weights_initializer=initializers.Constant(scale / x.shape[-1]),
+        similarity_weights_initializer=initializers.Constant(scale / x.shape[-1]),
         name="similarity",
     )(x)
 
@@ -167,7 +167,7 @@ def simnet_3layer(
 
 def _nin_head(x, num_classes):
     x = layers.Conv2D(num_classes, 1, name="scores")(x)
-    return layers.GlobalAveragePooling2D(name="global_pooling")(x)
+    return layers.GlobalAveragePooling2D(name="logits")(x)
 
 
 @register(

@@ -23,7 +23,7 @@ def _gconv(name, rank, input_shape, channels, structure, kernel_size, **config):
         )
         return np.tanh(y) if config.get("activation") == "tanh" else y
 
-    config = {"channels": channels, "structure": structure, "kernel_size": kernel_size} | config
+    config = {"filters": channels, "structure": structure, "kernel_size": kernel_size} | config
     return Case(f"gconv{rank}d_{name}", f"GConv{rank}D", config, input_shape, expected)
 
 

@@ -7,7 +7,7 @@ from tests.reference import simnets as reference
 
 INF = float("inf")
 IMAGES = {1: (2, 5, 2), 2: (2, 4, 5, 2), 3: (1, 3, 3, 4, 2)}
-U = {"weights": (4.0, 5.0)}  # far from 0, where they are projected
+U = {"similarity_weights": (4.0, 5.0)}  # far from 0, where they are projected
 
 
 def _vectors():
@@ -28,7 +28,7 @@ def _vectors():
     deep = {"units": 2, "p": 1.5}
     similarity = partial(reference.similarity, p=1.5)
     yield Case("Similarity-deep", "Similarity", deep, (2, 20), similarity, ranges)
-    plain = {"units": 4, "use_weights": False}
+    plain = {"units": 4, "use_similarity_weights": False}
     yield Case("Similarity-unweighted", "Similarity", plain, (2, 3, 5), reference.similarity)
     linear = reference.linear_similarity
     yield Case("LinearSimilarity", "LinearSimilarity", {"units": 4}, (2, 3, 5), linear, U)
@@ -43,7 +43,7 @@ def _patches(rank):
         (2, 2, "same", 1.0, True),
         (3, 1, "same", 1.5, True),
     ]
-    for kernel, stride, padding, p, use_weights in settings:
+    for kernel, stride, padding, p, use_similarity_weights in settings:
         kernel_size = (kernel,) * (rank - 1) + (min(kernel, 2),)
         strides = (stride,) * (rank - 1) + (1,)
         if rank == 3 and kernel == 3:
@@ -53,7 +53,7 @@ def _patches(rank):
             "kernel_size": kernel_size,
             "strides": strides,
             "padding": padding,
-            "use_weights": use_weights,
+            "use_similarity_weights": use_similarity_weights,
         }
         name = f"Similarity{rank}D-{kernel}-{stride}-{padding}-p{p}"
         patches = partial(
@@ -74,8 +74,10 @@ def _first(f):
     """`on_patches` with x by position."""
     similarity, *_ = f.args
 
-    def reference_(x, templates, weights=None):
-        return f.func(similarity, x, templates=templates, weights=weights, **f.keywords)
+    def reference_(x, templates, similarity_weights=None):
+        return f.func(
+            similarity, x, templates=templates, similarity_weights=similarity_weights, **f.keywords
+        )
 
     return reference_
 

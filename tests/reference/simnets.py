@@ -6,34 +6,36 @@ import math
 import numpy as np
 
 
-def similarity(x, templates, weights=None, p=2.0):
+def similarity(x, templates, similarity_weights=None, p=2.0):
     """-sum_i u_i |x_i - z_i|^p for each vector and template."""
     lead, n_out = x.shape[:-1], templates.shape[1]
     y = np.zeros((*lead, n_out))
     for at in np.ndindex(*lead):
         for j in range(n_out):
-            u = 1.0 if weights is None else weights[:, j]
+            u = 1.0 if similarity_weights is None else similarity_weights[:, j]
             y[(*at, j)] = -np.sum(u * np.abs(x[at] - templates[:, j]) ** p)
     return y
 
 
-def linear_similarity(x, templates, weights=None):
+def linear_similarity(x, templates, similarity_weights=None):
     """sum_i u_i x_i z_i for each vector and template."""
     y = np.zeros((*x.shape[:-1], templates.shape[1]))
     for at in np.ndindex(*x.shape[:-1]):
         for j in range(templates.shape[1]):
-            u = 1.0 if weights is None else weights[:, j]
+            u = 1.0 if similarity_weights is None else similarity_weights[:, j]
             y[(*at, j)] = np.sum(u * x[at] * templates[:, j])
     return y
 
 
-def on_patches(similarity, x, kernel_size, strides, padding, templates, weights=None, **order):
+def on_patches(
+    similarity, x, kernel_size, strides, padding, templates, similarity_weights=None, **order
+):
     """A similarity of vectors, of each patch of an image padded with zeros."""
     windows = [window for _, window in _windows(x, kernel_size, strides, padding, 0.0)]
     shape = _output_spatial(x, kernel_size, strides, padding)
     flat = np.stack([w.reshape(x.shape[0], -1) for w in windows], axis=1)
     z = templates.reshape(-1, templates.shape[-1])
-    u = None if weights is None else weights.reshape(z.shape)
+    u = None if similarity_weights is None else similarity_weights.reshape(z.shape)
     return similarity(flat, z, u, **order).reshape(x.shape[0], *shape, -1)
 
 

@@ -29,7 +29,7 @@ def counted(*layers, shape=(6, 5, 4)):
         (keras.layers.AveragePooling2D(2), 6 * 4, 6 * 4 * 3),
         (keras.layers.PReLU(), 120, 0),
         (L.Similarity2D(7), 30 * 7 * 4 * 2, 30 * 7 * (4 * 2 - 1)),
-        (L.Similarity2D(7, use_weights=False), 30 * 7 * 4, 30 * 7 * (4 * 2 - 1)),
+        (L.Similarity2D(7, use_similarity_weights=False), 30 * 7 * 4, 30 * 7 * (4 * 2 - 1)),
         (L.LinearSimilarity2D(7), 30 * 7 * 4 * 2, 30 * 7 * 3),
         (L.MEX(7), 30 * 7 * (4 + 1), 30 * 7 * (4 + 4 - 1)),
         (L.MEXPooling2D(2, beta=0.0, trainable_beta=False), 6 * 4, 6 * 4 * 3),

@@ -23,7 +23,9 @@ def numpy(x):
 @pytest.mark.parametrize("contract", [None, 0, 1, 2])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_output_and_kernel_have_the_documented_shapes(rank, contract, padding):
-    layer = getattr(ksn.layers, f"GConv{rank}D")(4, (5, 6), 3, contract, strides=2, padding=padding)
+    layer = getattr(ksn.layers, f"GConv{rank}D")(
+        4, (5, 6), 3, contract=contract, strides=2, padding=padding
+    )
     shape = (2, *(7,) * rank, 2, 3, 1)
     y = layer(random(*shape))
     n = 2 if contract is None else contract
@@ -36,7 +38,7 @@ def test_output_and_kernel_have_the_documented_shapes(rank, contract, padding):
 
 @pytest.mark.parametrize("contract", [None, 1])
 def test_batch_and_spatial_sizes_may_be_unknown(contract):
-    layer = ksn.layers.GConv2D(2, (5,), 3, contract, strides=2, padding="same")
+    layer = ksn.layers.GConv2D(2, (5,), 3, contract=contract, strides=2, padding="same")
     x = keras.Input((None, None, 1, 3, 2))
     model = keras.Model(x, ksn.layers.Destructure()(layer(x)))
     n_out = 10 if contract is None else 30
@@ -69,8 +71,8 @@ def test_an_empty_batch_gives_an_empty_result():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"channels": 0}, "`channels` must be an integer of at least 1, got 0"),
-        ({"channels": -2}, "`channels`.*got -2"),
+        ({"filters": 0}, "`filters` must be an integer of at least 1, got 0"),
+        ({"filters": -2}, "`filters`.*got -2"),
         ({"structure": (9, 0)}, r"`structure`.*got \(9, 0\).*Use for example"),
         ({"structure": 2.5}, "`structure`.*got 2.5"),
         ({"kernel_size": 0}, "`kernel_size`.*got 0"),
@@ -87,7 +89,7 @@ def test_an_empty_batch_gives_an_empty_result():
 )
 def test_bad_values_fail_at_construction(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
-        ksn.layers.GConv2D(**({"channels": 1, "structure": (9,), "kernel_size": 3} | arguments))
+        ksn.layers.GConv2D(**({"filters": 1, "structure": (9,), "kernel_size": 3} | arguments))
     assert str(error.value).startswith("GConv2D")
 
 
@@ -107,7 +109,7 @@ def test_bad_values_fail_at_construction(arguments, message):
     ids=str,
 )
 def test_bad_shapes_fail_at_build(arguments, shape, message):
-    layer = ksn.layers.GConv2D(**({"channels": 1, "structure": (9,), "kernel_size": 3} | arguments))
+    layer = ksn.layers.GConv2D(**({"filters": 1, "structure": (9,), "kernel_size": 3} | arguments))
     with pytest.raises(ValueError, match=message):
         layer.build(shape)
     with pytest.raises(ValueError, match=message):
@@ -152,12 +154,12 @@ def test_channels_first_is_refused_with_a_remedy():
     keras.config.set_image_data_format("channels_first")
     try:
         for layer in (
-            ksn.layers.GConv2D(1, (2,), 3),
-            ksn.layers.Structure(2),
-            ksn.layers.Destructure(),
+            lambda: ksn.layers.GConv2D(1, (2,), 3),
+            lambda: ksn.layers.Structure(2),
+            lambda: ksn.layers.Destructure(),
         ):
             with pytest.raises(ValueError, match=r"channels_last data only.*moveaxis"):
-                layer.build((2, 6, 6, 2))
+                layer().build((2, 6, 6, 2))
     finally:
         keras.config.set_image_data_format("channels_last")
 
@@ -231,8 +233,8 @@ def test_initial_outputs_keep_the_variance_of_the_inputs():
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
 def test_half_precision_stays_close_to_float32(policy, contract):
     x = random(2, 8, 8, 1, 3, 4)
-    half = ksn.layers.GConv2D(2, (3, 4), 3, contract, dtype=policy)
-    full = ksn.layers.GConv2D(2, (3, 4), 3, contract)
+    half = ksn.layers.GConv2D(2, (3, 4), 3, contract=contract, dtype=policy)
+    full = ksn.layers.GConv2D(2, (3, 4), 3, contract=contract)
     half.build(x.shape)
     full.build(x.shape)
     full.set_weights([numpy(keras.ops.cast(w, "float32")) for w in half.weights])

@@ -111,7 +111,7 @@ def test_a_step_of_diffusion_in_half_precision_stays_finite_near_its_limits(fami
 def test_the_implicit_step_and_its_gradients_are_finite_for_any_stencil(scale):
     from tests.parity.probe import Probe
 
-    layer = ksn.layers.ImplicitDiffusion2D(3, 0.5)
+    layer = ksn.layers.ImplicitDiffusion2D(3, step_size=0.5)
     layer.build((1, 6, 6, 2))
     layer.kernel.assign(scale * random(3, 3, 2))
     probe = Probe(layer, 1e4 * random(1, 6, 6, 2), random(1, 6, 6, 2))
@@ -217,7 +217,7 @@ def test_an_op_says_when_it_needs_the_size_of_a_keras_tensor(op):
 
 def test_a_stable_circulant_step_contracts_whatever_the_optimizer_does():
     step = ksn.layers.CirculantDiffusion2D(
-        3, 0.5, kernel_constraint=ksn.layers.StableCirculant(0.5, (6, 5))
+        3, step_size=0.5, kernel_constraint=ksn.constraints.StableCirculant(0.5, (6, 5))
     )
     model = keras.Sequential([keras.Input((6, 5, 4)), step])
     model.compile(keras.optimizers.Adam(1.0), "mse")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training, zoo
-from keras_structnets.zoo import records, registry
+from keras_structnets.zoo import records, weights
 
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
@@ -115,7 +115,7 @@ def test_weights_that_were_changed_or_lost_are_refused(place):
 
 
 def test_weights_come_from_an_address_with_a_checksum(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "CACHE", str(tmp_path))
     path = place / "tiny_digits" / "tiny_digits.weights.h5"
     checksum = records.sha256(path)
     address = path.resolve().as_uri()

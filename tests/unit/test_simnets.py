@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from keras_structnets.layers import SparseWeights
+from keras_structnets.initializers import SparseWeights
 from tests.parity.probe import gradients
 
 INF = float("inf")
@@ -70,7 +70,7 @@ def test_the_gradient_of_a_weight_keeps_its_digits_near_one_template_of_several(
     layer.templates.assign(np.tile([100.0, 0.0], (4, 1)))  # x lies close to the first
     difference = x[:, :, None].astype("float64") - np.array([100.0, 0.0])
     expected = -(np.abs(difference) ** p).sum(axis=0)
-    found = gradients(layer, x)["weights"]
+    found = gradients(layer, x)["similarity_weights"]
     np.testing.assert_allclose(found[:, 1], expected[:, 1], rtol=1e-5)
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=2e-7)  # as it is read
 
@@ -152,7 +152,9 @@ def test_an_unknown_batch_size_is_kept():
 
 
 def test_weights_stay_nonnegative_and_p_positive_in_training():
-    layer = ksn.layers.Similarity(2, p=0.2, trainable_p=True, weights_initializer="zeros")
+    layer = ksn.layers.Similarity(
+        2, p=0.2, trainable_p=True, similarity_weights_initializer="zeros"
+    )
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layer(inputs))
     model.compile(keras.optimizers.SGD(10.0), "mse")

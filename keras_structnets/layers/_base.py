@@ -1,0 +1,84 @@
+"""What the layers share: a configuration made of the arguments, and spatial axes."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_structnets import checks
+from keras_structnets.ops.patches import window_output_size
+from keras_structnets.signatures import Shape, Sizes, Tensor
+
+PACKAGE = "keras_structnets"
+register = keras.saving.register_keras_serializable(package=PACKAGE)
+
+
+class Layer(keras.layers.Layer):
+    """A layer that keeps each argument as an attribute of the same name, and in its configuration.
+
+    Each class in the hierarchy takes its own arguments and passes the others on; the signature of
+    the class shows all of them. A class without a docstring has that of its base.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = inspect.getdoc(cls)
+        named = {}
+        for base in cls.__mro__[: cls.__mro__.index(Layer)]:
+            own = inspect.signature(base.__init__).parameters if "__init__" in vars(base) else {}
+            for name, parameter in own.items():
+                if name not in ("self", "args", "kwargs"):
+                    named.setdefault(name, parameter)
+        rest = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD, annotation=Any)
+        by_kind = sorted(named.values(), key=lambda parameter: parameter.kind)
+        cls.__signature__ = inspect.Signature([*by_kind, rest])
+
+    def get_config(self) -> dict[str, Any]:
+        return self._config()
+
+    def _config(self, **given: Any) -> dict[str, Any]:
+        """The arguments as attributes hold them, but for those that are `given`."""
+        ours = next(c for c in type(self).__mro__ if c.__module__.startswith(f"{PACKAGE}."))
+        names = [n for n in ours.__signature__.parameters if n not in ("kwargs", *given)]
+        kept = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+        return super().get_config() | kept | given
+
+    def _floating(self, x: Tensor) -> Tensor:
+        """`x`; integers and booleans as numbers of the layer's own type, as `Dense` takes them."""
+        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+            return x
+        return keras.ops.cast(x, self.compute_dtype)
+
+    def _require_static(self, axes: str, shape: Shape) -> None:
+        checks.static_size(type(self).__name__, axes, shape)
+
+
+class SpatialLayer(Layer):
+    """A layer of [batch, *spatial, channels] with `rank` spatial axes."""
+
+    rank: int
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        checks.channels_last(type(self).__name__)
+
+    def _per_axis(self, name: str, value: Sizes) -> tuple[int, ...]:
+        """`value` as one integer for each spatial axis."""
+        return checks.integers(type(self).__name__, name, value, self.rank)
+
+    def _one_of(self, name: str, value: str, choices: Sequence[str]) -> str:
+        return checks.one_of(type(self).__name__, name, value, choices)
+
+    def _check_image(self, input_shape: Shape) -> None:
+        axes = f"[batch, {self.rank} spatial, channels]"
+        checks.rank_of_input(type(self).__name__, input_shape, self.rank + 2, axes)
+
+    def _check_window(self, window: Sizes, spatial: Shape, dilation: Sizes | None = None) -> None:
+        checks.kernel_fits(type(self).__name__, window, spatial, self.padding, dilation)
+
+    def _output_sizes(self, spatial: Shape, window: Sizes, dilation: Sizes | None = None) -> Shape:
+        """Spatial sizes after windows with the layer's strides and padding."""
+        dilation = dilation or (1,) * self.rank
+        axes = zip(spatial, window, self.strides, dilation, strict=True)
+        return tuple(window_output_size(n, k, s, self.padding, d) for n, k, s, d in axes)

@@ -1,0 +1,201 @@
+"""Steps of diffusion: explicit, implicit, and circulant in the channels."""
+
+import math
+from typing import Any
+
+from keras import initializers
+
+from keras_structnets import checks, ops
+from keras_structnets.constraints import StableCirculant
+from keras_structnets.layers._base import register
+from keras_structnets.layers.lowcost import DepthwiseKernel, PaddedStencil
+from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
+
+
+class _Diffusion(DepthwiseKernel):
+    """A step of diffusion with a depthwise kernel and the step size `h`."""
+
+    def __init__(
+        self,
+        kernel_size: Sizes = 3,
+        *,
+        step_size: float = 0.5,
+        kernel_initializer: Identifier = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kernel_size, kernel_initializer=kernel_initializer, **kwargs)
+        self.step_size = checks.positive(type(self).__name__, "step_size", step_size)
+
+    def _initializer(self, channels: int) -> Any:
+        if self.kernel_initializer is not None:
+            return self.kernel_initializer
+        limit = math.sqrt(3 / (20 * self.step_size * self._entries(channels)))
+        return initializers.RandomUniform(-limit, limit)
+
+    def _entries(self, channels: int) -> int:
+        """How many entries of the kernel reach one output."""
+        return math.prod(self.kernel_size)
+
+
+class _ExplicitDiffusion(PaddedStencil, _Diffusion):
+    """One explicit step of diffusion (Low-cost parameterizations, the diffusion of eq. 9).
+
+    `y = x - h K^T K x`, `K` depthwise, `K^T` its exact adjoint under the padding. The step never
+    increases the norm while `h rho <= 2`, with `rho` the largest eigenvalue of `K^T K`. Training
+    may leave that region; `ImplicitDiffusion` has no such limit.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial, c]. Weight: `kernel` [*kernel_size, c].
+
+    Args:
+        kernel_size: an integer, or one for each spatial axis.
+        step_size: `h`, above 0.
+        padding: "same", zeros outside, or "periodic", the image wraps around.
+        kernel_initializer: initializer of the stencils. None draws the `n` entries that reach one
+            output (`prod(kernel_size)` of them) uniformly with variance 1 / (20 h n): an eigenvalue
+            `|sum_o k_o e^(i w o)|^2` then has the mean 1 / (20 h). So `h rho <= 2` for certain up
+            to 13 entries, as `|sum| <= n max|k_o|`; beyond, where the entries rarely conspire, but
+            for a chance of about e^-20 at each frequency.
+        kernel_regularizer: regularizer of the stencils.
+        kernel_constraint: constraint on the stencils.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: for a value out of range, or a periodic image of unknown size.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
+        >>> layer = ksn.layers.ExplicitDiffusion2D(3, step_size=0.5)
+        >>> y = keras.ops.convert_to_numpy(layer(x))
+        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))
+        True
+
+    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.1.
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        x = self._floating(inputs)
+        return ops.explicit_diffusion(x, self.kernel, self.step_size, self.padding)
+
+
+class _ImplicitDiffusion(_Diffusion):
+    """One implicit step of diffusion (Low-cost parameterizations, the operator of eq. 11).
+
+    `y = (I + h K^T K)^-1 x`, `K` depthwise and periodic. It never increases the norm, whatever the
+    stencils and `h`, and lets each pixel reach all others in one step.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c].
+
+    Args:
+        kernel_size: an integer, or one for each spatial axis. It may exceed the image.
+        step_size: `h`, above 0.
+        kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, so that
+            both start from about the same operator.
+        kernel_regularizer: regularizer of the stencils.
+        kernel_constraint: constraint on the stencils.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: for a value out of range, or an image of unknown size.
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
+        >>> layer = ksn.layers.ImplicitDiffusion2D(3, step_size=9.0, kernel_initializer="ones")
+        >>> y = keras.ops.convert_to_numpy(layer(x))
+        >>> bool(np.linalg.norm(y) <= np.linalg.norm(x))  # whatever the stencils and the step
+        True
+
+    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.2.
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.implicit_diffusion(self._floating(inputs), self.kernel, self.step_size)
+
+
+class _CirculantDiffusion(_Diffusion):
+    """One explicit step of diffusion in space and channels (Low-cost parameterizations, eq. 9, 12).
+
+    `y = x - h K^T K x`, where `K` is block circulant, `(K x)_i = sum_d C_d x_((i + d) mod c)`, each
+    `C_d` a periodic convolution. The step never increases the norm while `h rho <= 2`, as that of
+    `ExplicitDiffusion`. As all `c` stencils add up, training leaves that region easily: the
+    constraint `StableCirculant` keeps it inside.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c],
+    where `kernel[..., d]` is the stencil of `C_d`.
+
+    Args:
+        kernel_size: an integer, or one for each spatial axis. It may exceed the image.
+        step_size: `h`, above 0.
+        kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, with
+            `n = prod(kernel_size) c`, as all stencils reach each output.
+        kernel_regularizer: regularizer of the stencils.
+        kernel_constraint: constraint on the stencils, for example
+            `ksn.constraints.StableCirculant()`.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: for a value out of range, or an image of unknown size.
+
+    Example:
+        >>> layer = ksn.layers.CirculantDiffusion2D(3, step_size=0.5)
+        >>> y = layer(keras.Input((8, 8, 4)))
+        >>> y.shape, tuple(layer.kernel.shape)
+        ((None, 8, 8, 4), (3, 3, 4))
+
+    Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.3.
+    """
+
+    def _entries(self, channels: int) -> int:
+        return math.prod(self.kernel_size) * channels
+
+    def _constraint(self, input_shape: Shape) -> Any:
+        if isinstance(self.kernel_constraint, StableCirculant):
+            return self.kernel_constraint.for_layer(self.step_size, input_shape[1:-1])
+        return self.kernel_constraint
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.circulant_diffusion(self._floating(inputs), self.kernel, self.step_size)
+
+
+@register
+class ExplicitDiffusion1D(_ExplicitDiffusion):
+    rank = 1
+
+
+@register
+class ExplicitDiffusion2D(_ExplicitDiffusion):
+    rank = 2
+
+
+@register
+class ExplicitDiffusion3D(_ExplicitDiffusion):
+    rank = 3
+
+
+@register
+class ImplicitDiffusion1D(_ImplicitDiffusion):
+    rank = 1
+
+
+@register
+class ImplicitDiffusion2D(_ImplicitDiffusion):
+    rank = 2
+
+
+@register
+class ImplicitDiffusion3D(_ImplicitDiffusion):
+    rank = 3
+
+
+@register
+class CirculantDiffusion1D(_CirculantDiffusion):
+    rank = 1
+
+
+@register
+class CirculantDiffusion2D(_CirculantDiffusion):
+    rank = 2
+
+
+@register
+class CirculantDiffusion3D(_CirculantDiffusion):
+    rank = 3
