@@ -7,7 +7,7 @@ import keras
 from keras import activations, constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
-from keras_structnets.ops.patches import window_output_size
+from keras_structnets.ops.windows import window_output_size
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
 PACKAGE = "keras_structnets"

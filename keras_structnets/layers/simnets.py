@@ -8,7 +8,7 @@ import keras
 from keras import constraints, initializers, regularizers
 
 from keras_structnets import checks, ops
-from keras_structnets.ops.patches import patches, window_output_size
+from keras_structnets.ops.windows import patches, window_output_size
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
 _register = keras.saving.register_keras_serializable(package="keras_structnets")
