@@ -17,7 +17,7 @@ def torch_graph(model):
         module = exported.module()
         _drop_identities(module.graph, torch.ops.aten)
         _branch_in_python(module.graph)
-        for pattern, replacement in _shorter_forms(torch.ops.aten):
+        for pattern, replacement in _shorter_patterns(torch.ops.aten):
             torch.fx.replace_pattern(module, pattern, replacement)
         _fold_constants(module)
         _fold_constants_of_branches(module)
@@ -31,7 +31,7 @@ def torch_graph(model):
 
 
 def _drop_identities(graph, aten):
-    """Take out assertions, and conversions of a tensor to what it is."""
+    """Drop assertions, and conversions of a tensor to the type and device that it has."""
     for node in graph.nodes:
         if node.target is aten._assert_tensor_metadata.default:
             graph.erase_node(node)
@@ -43,7 +43,7 @@ def _drop_identities(graph, aten):
 
 
 def _branch_in_python(graph):
-    """Take conditionals as Python's own, and out the check of sizes, which `predictor` has made."""
+    """Make conditionals Python's own, and drop the check of sizes, which `predictor` makes."""
     for node in graph.nodes:
         if node.target is torch.ops.higher_order.cond:
             node.target = _branch
@@ -51,12 +51,12 @@ def _branch_in_python(graph):
             graph.erase_node(node)
 
 
-def _branch(predicate, yes, no, operands):
-    return yes(*operands) if predicate else no(*operands)
+def _branch(predicate, if_true, if_false, operands):
+    return if_true(*operands) if predicate else if_false(*operands)
 
 
-def _shorter_forms(aten):
-    """Pairs (what Keras makes on PyTorch, the same in fewer operations)."""
+def _shorter_patterns(aten):
+    """Pairs (a pattern that Keras makes, the same in fewer operations)."""
 
     def normalization(x, mean, factor, offset):
         return aten.add_.Tensor(aten.mul_.Tensor(aten.subtract.Tensor(x, mean), factor), offset)
@@ -84,34 +84,45 @@ def _shorter_forms(aten):
 
 def _fold_constants(module):
     """Compute what does not depend on the input; nothing is shared with the model afterwards."""
-    graph, values = module.graph, {}
-    for node in graph.nodes:
-        if node.op == "get_attr":
-            value = operator.attrgetter(node.target)(module)
-        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
-            arguments = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
-            value = node.target(*arguments[0], **arguments[1])
-        else:
-            continue
-        if isinstance(value, torch.Tensor):
-            values[node] = value
-    if any(_is_written(node, values) for node in graph.nodes):  # then they are made at each call
+    values = _constant_values(module)
+    if any(_is_mutated(node, values) for node in module.graph.nodes):  # computed in each call then
         values = {node: value for node, value in values.items() if node.op == "get_attr"}
     for node, value in values.items():
         users = [user for user in node.users if user not in values]
         if users:
-            convolve = all(user.target is torch.ops.aten.conv2d.default for user in users)
-            is_kernel = convolve and value.ndim == 4  # in the layout of the images it is not copied
-            layout = torch.channels_last if is_kernel else torch.contiguous_format
-            name = f"constant_of_{node.name}"
-            module.register_buffer(name, value.detach().clone(memory_format=layout))
-            with graph.inserting_before(node):
-                constant = graph.get_attr(name)
-            for user in users:
-                user.replace_input_with(node, constant)
+            _replace_by_buffer(module, node, value, users)
     for node in reversed(values):
-        graph.erase_node(node)
+        module.graph.erase_node(node)
     module.recompile()
+
+
+def _constant_values(module):
+    """{node: its tensor} of all nodes that depend on weights and constants alone."""
+    values = {}
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            value = operator.attrgetter(node.target)(module)
+        elif node.op == "call_function" and all(n in values for n in node.all_input_nodes):
+            args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            value = node.target(*args, **kwargs)
+        else:
+            continue
+        if isinstance(value, torch.Tensor):
+            values[node] = value
+    return values
+
+
+def _replace_by_buffer(module, node, value, users):
+    """Let `users` take a copy of `value`; PyTorch copies no kernel that has the images' layout."""
+    convolve = all(user.target is torch.ops.aten.conv2d.default for user in users)
+    is_kernel = convolve and value.ndim == 4
+    layout = torch.channels_last if is_kernel else torch.contiguous_format
+    name = f"constant_of_{node.name}"
+    module.register_buffer(name, value.detach().clone(memory_format=layout))
+    with module.graph.inserting_before(node):
+        constant = module.graph.get_attr(name)
+    for user in users:
+        user.replace_input_with(node, constant)
 
 
 def _fold_constants_of_branches(module):
@@ -131,43 +142,46 @@ def _fold_constants_of_branches(module):
 
 
 def _absorb_factors(module):
-    """Put what multiplies and adds to each channel after a convolution into its weights."""
-    graph, aten = module.graph, torch.ops.aten
-    for conv in graph.find_nodes(op="call_function", target=aten.conv2d.default):
+    """Merge what multiplies or adds to each channel after a convolution into its weights."""
+    graph = module.graph
+    for conv in graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
         x, kernel, *rest = conv.args
         if kernel.op != "get_attr" or any(rest[:1]):  # another one has a bias already
             continue
         weight = operator.attrgetter(kernel.target)(module)
-        node, lines = conv, []
-        while len(node.users) == 1 and weight.dtype == torch.float32:
-            (user,) = node.users
-            if user.target is aten.reshape.default or (node is conv and _channels_last_by(user)):
-                node = user
-            elif (
-                node is not conv
-                and node.meta["val"].shape[-1] == len(weight)
-                and (line := _line(module, user, node, len(weight)))
-            ):
-                lines.append(line)
-                user.replace_all_uses_with(node)
-                graph.erase_node(user)
-            else:
-                break
+        lines = _lines_after(module, conv, weight)
         if lines:
             factor, constant = weight.new_ones(len(weight)), weight.new_zeros(len(weight))
             for slope, shift in lines:
                 factor, constant = factor * slope, constant * slope + shift
-            names = [f"{conv.name}_{name}" for name in ("kernel", "constant")]
-            for name, value in zip(
-                names, (weight * factor.reshape(-1, 1, 1, 1), constant), strict=True
-            ):
-                module.register_buffer(name, value)
+            names = f"{conv.name}_kernel", f"{conv.name}_constant"
+            module.register_buffer(names[0], weight * factor.reshape(-1, 1, 1, 1))
+            module.register_buffer(names[1], constant)
             with graph.inserting_before(conv):
                 conv.args = (x, *map(graph.get_attr, names), *rest[1:])
     for node in graph.find_nodes(op="get_attr"):
         if not node.users:
             graph.erase_node(node)
     module.recompile()
+
+
+def _lines_after(module, conv, weight):
+    """Erase the nodes that only multiply and add to the channels of `conv`; their `_line`s."""
+    node, lines, channels = conv, [], len(weight)
+    while len(node.users) == 1 and weight.dtype == torch.float32:
+        (user,) = node.users
+        moves_channels = node is conv and _channels_last_by(user)
+        if moves_channels or user.target is torch.ops.aten.reshape.default:
+            node = user
+        elif node is conv or node.meta["val"].shape[-1] != channels:
+            break
+        elif line := _line(module, user, node, channels):
+            lines.append(line)
+            user.replace_all_uses_with(node)
+            module.graph.erase_node(user)
+        else:
+            break
+    return lines
 
 
 def _channels_last_by(node):
@@ -180,20 +194,11 @@ def _channels_last_by(node):
 
 def _line(module, node, x, channels):
     """(factor, constant) of each channel, if that is all that `node` does to `x`, or None."""
-
-    def value(argument):
-        if isinstance(argument, int | float):
-            return argument
-        if argument is x or getattr(argument, "op", "") != "get_attr":
-            return None
-        tensor = operator.attrgetter(argument.target)(module)
-        one_each = tensor.numel() == 1 or tensor.shape[-1:] == (channels,) == (tensor.numel(),)
-        return tensor.flatten() if one_each else None
-
     if node.kwargs:
         return None
-    name, arguments = getattr(node.target, "__name__", ""), [*map(value, node.args)]
-    unknown = [i for i, known in enumerate(arguments) if known is None]
+    name = getattr(node.target, "__name__", "")
+    arguments = [_value_of_channels(module, a, x, channels) for a in node.args]
+    unknown = [i for i, value in enumerate(arguments) if value is None]
     if len(unknown) != 1 or node.args[unknown[0]] is not x:
         return None
     (i,) = unknown
@@ -209,7 +214,18 @@ def _line(module, node, x, channels):
     return None
 
 
-def _is_written(node, values):
+def _value_of_channels(module, argument, x, channels):
+    """A number, or a constant of one value or one for each channel; None for anything else."""
+    if isinstance(argument, int | float):
+        return argument
+    if argument is x or getattr(argument, "op", "") != "get_attr":
+        return None
+    tensor = operator.attrgetter(argument.target)(module)
+    for_channels = tensor.numel() == 1 or tensor.shape[-1:] == (channels,) == (tensor.numel(),)
+    return tensor.flatten() if for_channels else None
+
+
+def _is_mutated(node, values):
     """Whether `node` writes something that depends on the input into one of the `values`."""
     target = node.args[0] if node.op == "call_function" and node.args else None
     return (
