@@ -1,11 +1,10 @@
-"""Figure 1 of the low-cost paper: time of a fully coupled convolution over that of its cheap forms.
+"""Figure 1 of the low-cost paper: how many times faster its layers are than a full convolution.
 
     structnets bench figure1 [--backend jax|torch|tensorflow] [--device DEVICE] [--batch-size 64]
 
-Forward, over the size of the image, of the stencil and the number of channels. What does not vary is
-as in the paper: images of 64x64, 256 channels, stencils of 3x3, and with `--batch-size 64` batches of
-64. Without it a batch has 2 images, which is what a CPU does in a reasonable time. Above 1 the cheap
-form is the faster one.
+Forward, over the size of the image, the size of the stencil and the number of channels. The other two are
+as in the paper: images of 64x64, 256 channels, stencils of 3x3. The paper's batches have 64 images; the
+default is 2, which a CPU does in a reasonable time.
 """
 
 import keras
@@ -14,7 +13,7 @@ import numpy as np
 import keras_structnets as ksn
 
 from . import timing
-from .contenders import fully_coupled, model_of, stepper
+from .baselines import fully_coupled, model_of, stepper
 
 SIZE, STENCIL, CHANNELS = 64, 3, 256
 VARIED = {
@@ -22,7 +21,7 @@ VARIED = {
     "size of the stencil": ("stencil", (3, 5, 7)),
     "channels": ("channels", (32, 64, 128, 256, 512)),
 }
-FORMS = {
+LAYERS = {
     "depthwise": ksn.layers.StencilConv2D,
     "explicit": ksn.layers.ExplicitDiffusion2D,
     "implicit": ksn.layers.ImplicitDiffusion2D,
@@ -36,17 +35,17 @@ def main(pattern="", rounds=5, batch_size=2):
     for panel, (varied, values) in VARIED.items():
         if pattern.lower() in panel:
             for value in values:
-                for form, ratio in point(batch_size, rounds, **{varied: value}).items():
-                    found.setdefault(f"times faster by {panel}: {form}", {})[str(value)] = ratio
-                    print(f"{panel} {value}, {form}: {ratio} times faster", flush=True)
+                for name, ratio in point(batch_size, rounds, **{varied: value}).items():
+                    found.setdefault(f"times faster by {panel}: {name}", {})[str(value)] = ratio
+                    print(f"{panel} {value}, {name}: {ratio} times faster", flush=True)
     return found
 
 
 def point(batch_size, rounds, size=SIZE, stencil=STENCIL, channels=CHANNELS):
-    """{form: time of the fully coupled convolution over its own}."""
+    """{layer: time of the fully coupled convolution over its own}."""
     shape = (batch_size, size, size, channels)
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
-    layers = {name: form(stencil) for name, form in FORMS.items()}
+    layers = {name: layer(stencil) for name, layer in LAYERS.items()}
     layers["coupled"] = fully_coupled(channels, stencil)
     steps = {
         name: stepper(model_of(layer, shape, held=False), x, training=False)
@@ -54,4 +53,4 @@ def point(batch_size, rounds, size=SIZE, stencil=STENCIL, channels=CHANNELS):
     }
     times = timing.alternate(steps, rounds, warm_up=2)
     keras.utils.clear_session(free_memory=False)
-    return {form: timing.times_faster(times, form, "coupled")[1] for form in FORMS}
+    return {name: timing.times_faster(times, name, "coupled")[1] for name in LAYERS}

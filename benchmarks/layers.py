@@ -1,20 +1,13 @@
-"""Layers of ours against what one would use instead, on one backend.
+"""Layers against what one would use instead, on one backend.
 
     structnets bench layers [--backend jax|torch|tensorflow] [--device DEVICE]
 
-Each pair is timed in one process, in alternation, compiled as `fit` compiles it: forward, and a step
-of SGD, whose input is a weight too, so that all gradients are made. "times faster" is the median of
-their time over ours, round by round; the quartiles stand beside it. Memory is what a forward step
-takes on top of what is there before. The share of the machine's limit is the time that the products
-of matrices (or the memory) of ours would take at the rates measured in the same run, over the time
-that it took forward.
+Each pair runs in one process, in alternation, compiled as `fit` compiles it: forward, and a step of SGD
+whose input is a weight too, which makes all gradients. "times faster" is the median over the rounds of
+their time over ours.
 """
 
 import dataclasses
-import math
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -22,7 +15,7 @@ import numpy as np
 import keras_structnets as ksn
 
 from . import timing
-from .contenders import (
+from .baselines import (
     BroadcastMEX,
     BroadcastSimilarity,
     Diffused,
@@ -33,14 +26,12 @@ from .contenders import (
     stepper,
 )
 
-MODES = ("forward", "step")
-EAGER = ("torch",)
 BREAK_EVEN = (16, 32, 48, 64, 96, 128, 256)  # channels
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Two layers that do the same, or the same service, and how much faster ours should be."""
+    """Two layers that do the same, or the same service, and how many times faster ours should be."""
 
     name: str
     shape: tuple
@@ -48,40 +39,22 @@ class Case:
     theirs: object
     goal: float
     judged: str = "step"
-    goal_eager: float = None
-    flops: int = 0  # of ours, forward
-    equal: bool = True  # whether both give the same numbers from the same weights
-
-
-def similarity(p):
-    """A 1x1 similarity of 64 channels to 64 templates, and the same by broadcasting."""
-    options = {"p": p, "templates_initializer": "random_normal"}
-    return lambda: ksn.layers.Similarity2D(64, **options), lambda: BroadcastSimilarity(
-        64, **options
-    )
+    goal_eager: float = None  # on PyTorch
+    equal: bool = False  # whether both give the same numbers from the same weights
 
 
 def cases():
-    """All of them."""
-    maps, pixels = (64, 16, 16, 64), 64 * 16 * 16
-    wide, structured = (8, 32, 32, 256), (32, 32, 32, 1, 9, 9)
-    reacting = 2 * math.prod(wide) * 256
+    """All pairs."""
+    maps, wide, structured = (64, 16, 16, 64), (8, 32, 32, 256), (32, 32, 32, 1, 9, 9)
+    l1, l2, l1_5 = ({"p": p, "templates_initializer": "random_normal"} for p in (1.0, 2.0, 1.5))
     mex = {"offsets_initializer": "random_normal", "beta": 1.0}
     return [
         Case(
             "GConv2D, (9, 9) to (9, 9), 3x3 | Conv2D",
             structured,
             lambda: ksn.layers.GConv2D(1, (9, 9), 3, padding="same"),
-            lambda: keras.Sequential(
-                [
-                    keras.layers.Reshape((32, 32, 81)),
-                    keras.layers.Conv2D(81, 3, padding="same"),
-                    keras.layers.Reshape((32, 32, 1, 9, 9)),
-                ]
-            ),
+            structured_convolution,
             1 / 1.03,
-            flops=2 * 32**3 * 81 * 81 * 9,
-            equal=False,
         ),
         Case(
             "GConv2D, one axis of (9, 9) | einsum for each entry of the kernel",
@@ -89,161 +62,115 @@ def cases():
             lambda: ksn.layers.GConv2D(1, (9,), 3, contract=1, padding="same", use_bias=False),
             Einsum,
             3,
-            flops=2 * 32**3 * 9 * 81 * 9,
-            equal=False,
         ),
         Case(
             "Similarity2D, l2, 64 to 64 | two products of matrices",
             maps,
-            similarity(2.0)[0],
+            lambda: ksn.layers.Similarity2D(64, **l2),
             TwoProducts,
             1 / 1.5,
-            flops=4 * pixels * 64 * 64,
-            equal=False,
         ),
-        Case(
-            "Similarity2D, l2, 64 to 64 | broadcasting",
-            maps,
-            *similarity(2.0),
-            20,
-            flops=4 * pixels * 64 * 64,
-        ),
-        Case("Similarity2D, l1, 64 to 64 | broadcasting", maps, *similarity(1.0), 8, goal_eager=4),
-        Case(
-            "Similarity2D, p = 1.5, 64 to 64 | broadcasting",
-            maps,
-            *similarity(1.5),
-            8,
-            goal_eager=4,
-        ),
+        similarity("Similarity2D, l2, 64 to 64 | broadcasting", maps, l2, 20),
+        similarity("Similarity2D, l1, 64 to 64 | broadcasting", maps, l1, 8, goal_eager=4),
+        similarity("Similarity2D, p = 1.5, 64 to 64 | broadcasting", maps, l1_5, 8, goal_eager=4),
         Case(
             "MEX, 192 to 192 | logsumexp by broadcasting",
             (4, 16, 16, 192),
             lambda: ksn.layers.MEX(192, **mex),
             lambda: BroadcastMEX(192, **mex),
             10,
-            flops=2 * 4 * 256 * 192 * 192,
+            equal=True,
         ),
-        Case(
-            "ImplicitDiffusion2D with a 1x1 convolution, 256 channels | Conv2D 3x3",
-            wide,
-            lambda: Diffused(ksn.layers.ImplicitDiffusion2D()),
-            lambda: fully_coupled(256),
-            2.5,
-            "forward",
-            flops=reacting,
-            equal=False,
-        ),
-        Case(
-            "CirculantDiffusion2D with a 1x1 convolution, 256 channels | Conv2D 3x3",
-            wide,
-            lambda: Diffused(ksn.layers.CirculantDiffusion2D()),
-            lambda: fully_coupled(256),
-            2,
-            "forward",
-            flops=reacting,
-            equal=False,
-        ),
+        diffusion("ImplicitDiffusion2D", wide, 2.5),
+        diffusion("CirculantDiffusion2D", wide, 2),
     ]
+
+
+def similarity(name, shape, options, goal, **more):
+    """A 1x1 similarity of 64 channels to 64 templates against the same by broadcasting."""
+    return Case(
+        name,
+        shape,
+        lambda: ksn.layers.Similarity2D(64, **options),
+        lambda: BroadcastSimilarity(64, **options),
+        goal,
+        equal=True,
+        **more,
+    )
+
+
+def diffusion(name, shape, goal):
+    """A diffusion with the 1x1 convolution of its reaction against a 3x3 convolution, forward."""
+    layer, channels = getattr(ksn.layers, name), shape[-1]
+    return Case(
+        f"{name} with a 1x1 convolution, {channels} channels | Conv2D 3x3",
+        shape,
+        lambda: Diffused(layer()),
+        lambda: fully_coupled(channels),
+        goal,
+        "forward",
+    )
+
+
+def structured_convolution():
+    """An ordinary convolution with as many weights as that from (9, 9) to (9, 9)."""
+    reshape, convolution = keras.layers.Reshape, keras.layers.Conv2D
+    return keras.Sequential(
+        [reshape((32, 32, 81)), convolution(81, 3, padding="same"), reshape((32, 32, 1, 9, 9))]
+    )
 
 
 def main(pattern="", rounds=15):
     """Measure the cases whose name contains `pattern`; the result as it is saved."""
-    limits = timing.limits_of_the_machine()
-    found = {"rounds": rounds, "limits": limits}
+    found = {"rounds": rounds}
     for case in cases():
         if pattern.lower() in case.name.lower():
-            for key, value in measure(case, rounds, limits).items():
+            for key, value in measure(case, rounds).items():
                 found.setdefault(key, {})[case.name] = value
-    for name, layer, goal in (
-        ("ImplicitDiffusion2D", ksn.layers.ImplicitDiffusion2D, 64),
-        ("CirculantDiffusion2D", ksn.layers.CirculantDiffusion2D, 96),
-    ):
+    for name, goal in (("ImplicitDiffusion2D", 64), ("CirculantDiffusion2D", 96)):
         if pattern.lower() in name.lower():
-            found |= break_even(name, layer, goal, rounds)
-    if pattern in "import":
-        found["import after keras, seconds"] = {"goal": 0.3, "median": import_seconds()}
+            key = f"{name}: times faster than Conv2D 3x3 by channels"
+            found[key] = break_even(name, goal, rounds)
+            print(key, found[key], flush=True)
     return found
 
 
-def measure(case, rounds, limits):
+def measure(case, rounds):
     """One case: {what: figure}."""
-    x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
     found = {}
-    for mode in MODES:
-        held = mode == "step"
-        ours, theirs = (model_of(make(), case.shape, held) for make in (case.ours, case.theirs))
-        if case.equal:
-            theirs.set_weights(ours.get_weights())
-        inputs = np.zeros((case.shape[0], 1), "float32") if held else x
-        steps = {"ours": stepper(ours, inputs, held), "theirs": stepper(theirs, inputs, held)}
-        if case.equal and not held:
+    for mode in ("forward", "step"):
+        steps = pair(case, mode == "step")
+        if case.equal and mode == "forward":
             error = np.max(np.abs(steps["ours"]() - steps["theirs"]()))
             found["largest difference"] = float(f"{error:.2g}")
             assert error < 1e-3, (case.name, error)
-        times = timing.alternate(steps, rounds)
-        ratio = timing.times_faster(times, "ours", "theirs")
-        found[f"times faster, {mode}"] = ratio[1]
-        found[f"quartiles, {mode}"] = ratio[::2]
-        found[f"milliseconds, {mode}"] = [timing.median(times[k]) for k in ("ours", "theirs")]
-        if mode == "forward":
-            found["MiB, forward"] = [timing.memory_of(steps[k]) for k in ("ours", "theirs")]
-            found["MiB of input and twice output"] = round(
-                (x.nbytes + 2 * steps["ours"]().nbytes) / 2**20, 1
-            )
-            needed = case.flops / limits["products of matrices, Gflop/s"]
-            moved = (x.nbytes + steps["ours"]().nbytes) / limits["copies of memory, GB/s"]
-            share = 1e-6 * max(needed, moved) / timing.median(times["ours"])
-            found["share of the machine's limit, forward"] = round(share, 2)
-    eager = keras.backend.backend() in EAGER and case.goal_eager
-    goal = case.goal_eager if eager else case.goal
-    found["goal"] = round(goal, 3)
-    found["judged by"] = case.judged
-    print(row(case.name, found), flush=True)
-    return found
+        found |= timing.compare(steps, rounds, "ours", "theirs", mode)
+    eager = keras.backend.backend() == "torch" and case.goal_eager
+    goal = round(case.goal_eager if eager else case.goal, 3)
+    print(case.name, {key: value for key, value in found.items() if "faster" in key}, flush=True)
+    return found | {"goal": goal, "judged by": case.judged}
 
 
-def row(name, found):
-    """One line for people."""
-    return (
-        f"{name}: {found['times faster, forward']} times faster forward, "
-        f"{found['times faster, step']} in a step (goal {found['goal']} in the {found['judged by']})"
-    )
+def pair(case, training):
+    """{"ours", "theirs"}: a step of each, with the same weights where they are equal."""
+    ours, theirs = (model_of(make(), case.shape, training) for make in (case.ours, case.theirs))
+    if case.equal:
+        theirs.set_weights(ours.get_weights())
+    x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
+    inputs = np.zeros((case.shape[0], 1), "float32") if training else x
+    return {
+        name: stepper(model, inputs, training)
+        for name, model in (("ours", ours), ("theirs", theirs))
+    }
 
 
-def break_even(name, layer, goal, rounds):
-    """From how many channels on the layer with a 1x1 convolution beats a convolution of 3x3, forward."""
+def break_even(name, goal, rounds):
+    """From how many channels on the layer with a 1x1 convolution beats a 3x3 convolution, forward."""
     faster = {}
     for channels in BREAK_EVEN:
-        shape = (8, 32, 32, channels)
-        x = np.random.default_rng(0).normal(size=shape).astype("float32")
-        ours = model_of(Diffused(layer()), shape, held=False)
-        theirs = model_of(fully_coupled(channels), shape, held=False)
-        times = timing.alternate(
-            {"ours": stepper(ours, x, False), "theirs": stepper(theirs, x, False)}, rounds
-        )
-        faster[channels] = timing.times_faster(times, "ours", "theirs")[1]
-    behind = [channels for channels, ratio in faster.items() if ratio < 1]
-    after = [channels for channels in BREAK_EVEN if channels > max(behind, default=0)]
-    found = {str(k): v for k, v in faster.items()}
-    found |= {"break-even": after[0] if after else None, "goal": goal}
-    print(f"{name}: times faster by channels {found}", flush=True)
-    return {f"{name}: times faster than Conv2D 3x3 by channels": found}
-
-
-def import_seconds():
-    """Seconds that the import of the package takes after that of Keras, in fresh processes."""
-    code = (
-        "import time, keras; start = time.perf_counter(); import keras_structnets; "
-        "print(time.perf_counter() - start)"
-    )
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    seconds = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], env=environment, capture_output=True, check=True
-            ).stdout
-        )
-        for _ in range(3)
-    ]
-    return round(sorted(seconds)[1], 3)
+        steps = pair(diffusion(name, (8, 32, 32, channels), goal), training=False)
+        times = timing.alternate(steps, rounds)
+        faster[str(channels)] = timing.times_faster(times, "ours", "theirs")[1]
+    last_slower = max((int(n) for n, ratio in faster.items() if ratio < 1), default=0)
+    above = [channels for channels in BREAK_EVEN if channels > last_slower]
+    return faster | {"break-even": above[0] if above else None, "goal": goal}

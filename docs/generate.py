@@ -18,12 +18,12 @@ import mkdocs_gen_files as site
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE, RECORDS = ROOT / "keras_structnets", ROOT / "zoo"
 RESULTS = ROOT / "benchmarks" / "results"
-BACKENDS = ("tensorflow", "torch", "jax")
 STEMS = {
     "gconv": "GConvNets",
     "lowcost": "Low-cost parameterizations",
     "simnets": "Deep SimNets",
 }
+PAPERS = {"similarity": "simnets", "mex": "simnets"}  # files whose name is not that of a paper
 API = ("ops", "constraints", "initializers", "layers", "blocks", "zoo", "pretraining", "training")
 CIRCUMSTANCES = ("backend", "keras", "machine")
 
@@ -154,13 +154,16 @@ def write_api(name):
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     file_of = {a.name: node.module.rpartition(".")[2] for node in imports for a in node.names}
     public = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign))
-    by_paper = set(file_of.values()) == set(STEMS)
+    paper_of = {member: PAPERS.get(stem, stem) for member, stem in file_of.items()}
+    by_paper = set(paper_of.values()) == set(STEMS)
     parts = [f"# `{name}`", docstring(f"keras_structnets/{name}/__init__.py")]
     for stem in STEMS if by_paper else [None]:
         if by_paper:
-            parts += [f"## {STEMS[stem]}", docstring(f"keras_structnets/{name}/{stem}.py")]
+            parts.append(f"## {STEMS[stem]}")
+            if (PACKAGE / name / f"{stem}.py").exists():
+                parts.append(docstring(f"keras_structnets/{name}/{stem}.py"))
         for member in public:
-            if stem in (None, file_of[member]) and not member.endswith(("1D", "3D")):
+            if stem in (None, paper_of[member]) and not member.endswith(("1D", "3D")):
                 module = f"{member}." * (member == file_of[member])  # of the same name
                 parts.append(f"::: keras_structnets.{name}.{module}{member}")
                 if member.endswith("2D"):
@@ -218,75 +221,9 @@ def tutorials_list(_):
 # Benchmarks
 
 
-def benchmarks(which):
-    """A section for each benchmark that was run on all backends, or on one."""
-    found = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        stem, _, backend = path.stem.rpartition("_")
-        if backend in BACKENDS:
-            found.setdefault(stem, {})[backend] = json.loads(path.read_text(encoding="utf-8"))
-    chosen = {k: v for k, v in found.items() if (len(v) == len(BACKENDS)) == (which == "all")}
-    return "\n\n".join(benchmark(stem, results) for stem, results in chosen.items())
-
-
 def speed_table(_):
-    """The goals of speed, as `python -m benchmarks.summary` found them."""
+    """The goals of speed, as `python -m benchmarks.speed` wrote them."""
     return (RESULTS / "speed.md").read_text(encoding="utf-8")
-
-
-def benchmark(stem, results):
-    """What the program says of itself, and what it found: {backend: results}."""
-    title, _, text = docstring(f"benchmarks/{stem}.py").partition("\n")
-    parts = [f"### {title.rstrip('.')}", text.strip("\n")]
-    for backend in results:
-        summary = RESULTS / f"{stem}_{backend}.md"
-        if summary.exists():  # the program has made a table and a plot
-            copy(summary.with_suffix(".png"), f"{summary.stem}.png")
-            parts += [summary.read_text(encoding="utf-8"), f"![{title}]({summary.stem}.png)"]
-            return "\n\n".join(parts)
-    first = next(iter(results.values()))
-    shared = {k: v for k, v in first.items() if all(r.get(k) == v for r in results.values())}
-    own = {b: {k: v for k, v in r.items() if k not in shared} for b, r in results.items()}
-    said = [f"{key}: {number(value)}" for key, value in shared.items() if key != "backend"]
-    parts += [f"Here {', '.join(said)}.", '<div class="side-by-side" markdown>', *tables(own)]
-    return "\n\n".join([*parts, "</div>"])
-
-
-def tables(results):
-    """{backend: results} as tables with a column for each backend."""
-    groups = {}
-    for backend in sorted(results, key=BACKENDS.index):
-        for path, value in leaves(results[backend]):
-            if path[0] not in CIRCUMSTANCES:
-                group, row = (path[0], path[2:]), path[1:2]
-                group, row = (group, row) if row else ((), path)
-                groups.setdefault(group, {}).setdefault(row[0], {})[backend] = value
-    backends = [backend for backend in BACKENDS if backend in results]
-    found = []
-    for group, rows in groups.items():
-        name = ": ".join([group[0], *group[1]]) if group else ""
-        lines = [f"| {name} | {' | '.join(backends)} |", f"|---|{'---:|' * len(backends)}"]
-        for row, values in rows.items():
-            shown = " | ".join(number(values.get(backend, "")) for backend in backends)
-            lines.append(f"| {row} | {shown} |")
-        found.append("\n".join(lines))
-    return found
-
-
-def leaves(tree, path=()):
-    """(path, value) of everything in nested dictionaries."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, (*path, key))
-        else:
-            yield (*path, key), value
-
-
-def number(value):
-    """A number, or several, in at most four digits."""
-    if isinstance(value, list):
-        return ", ".join(filter(None, map(number, value)))
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
 FILLINGS = {
@@ -296,7 +233,6 @@ FILLINGS = {
     "scatter": scatter,
     "docstring": docstring,
     "tutorials": tutorials_list,
-    "benchmarks": benchmarks,
     "speed": speed_table,
 }
 

@@ -34,8 +34,6 @@ def main(argv=None):
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _show_warning
         try:
-            if arguments.get("memory") != "returned":
-                training.keep_memory()
             command(**arguments)
         except (ValueError, ImportError, OSError, RuntimeError) as error:
             print(f"structnets: {' '.join(str(error).split())}", file=sys.stderr)
@@ -117,7 +115,7 @@ def predict(model, images):
         print(f"{path}\t{name}\t{output:.4f}")
 
 
-def bench(what, pattern, rounds, batch_size, device, memory, out):
+def bench(what, pattern, rounds, batch_size, device, out):
     """Time layers or models of ours against what one would use instead."""
     options = {"pattern": pattern, "rounds": rounds}
     if what == "figure1":
@@ -125,7 +123,7 @@ def bench(what, pattern, rounds, batch_size, device, memory, out):
     elif batch_size is not None:
         raise ValueError("bench: --batch-size is for figure1. Leave it out.")
     training.extra("matplotlib")
-    _benchmarks().main(what, out, device, memory, **options)
+    _benchmarks().main(what, out, device, **options)
 
 
 def _benchmarks():
@@ -241,14 +239,6 @@ def _parser():
     sub.add_argument("--rounds", type=_positive, metavar="INT", help="turns that each one takes")
     sub.add_argument("--batch-size", type=_positive, metavar="INT", help="of figure1, default: 2")
     sub.add_argument("--device", metavar="DEVICE", help="for example cpu:0 or gpu:0")
-    sub.add_argument(
-        "--memory",
-        choices=("kept", "returned"),
-        default="kept",
-        metavar="kept|returned",
-        help="what becomes of memory that is free again, default: kept, as in training by this "
-        "program; a program that does not ask for it has it returned to Linux",
-    )
     sub.add_argument("--out", metavar="FOLDER", default="runs/bench", help="default: runs/bench")
     return parser
 

@@ -21,7 +21,8 @@ EXTRAS = {
     "training/records.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},
-    "ops/fast_paths.py": {"jax", "tensorflow", "torch"},  # each inside a function, for its backend
+    "ops/kernels/jax.py": {"jax"},
+    "inference/torch_graph.py": {"torch"},
 }
 
 

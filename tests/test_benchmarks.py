@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import inspect
 import json
 
 import keras
@@ -10,37 +9,36 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import by_layers, figure1, forms, layers, models, run, summary, timing
-from benchmarks.contenders import Einsum, model_of
+from benchmarks import figure1, kernels, layers, models, run, speed, timing
+from benchmarks.baselines import Einsum, model_of
 from keras_structnets.__main__ import main
-from keras_structnets.ops import fast_paths
+from keras_structnets.ops.kernels import BACKENDS
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-NEEDS_TORCH = pytest.mark.skipif(not HAS_TORCH, reason="the peers are PyTorch's")
+NEEDS_TORCH = pytest.mark.skipif(not HAS_TORCH, reason="the references are PyTorch's")
 BACKEND = keras.backend.backend()
-LIMITS = {"products of matrices, Gflop/s": 1.0, "copies of memory, GB/s": 1.0}
-PEERS = ("explicit_rd_a", "implicit_rd_a", "linear_mix_a", "simnet_2layer", "g_conv_net")
+NETWORKS = ("explicit_rd_a", "implicit_rd_a", "linear_mix_a", "simnet_2layer", "g_conv_net")
 
 
 @NEEDS_TORCH
 @pytest.mark.no_backend
-@pytest.mark.parametrize("name", PEERS)
-def test_a_peer_is_the_network_of_the_zoo(name):
-    from benchmarks import peers
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_pytorch_reference_is_the_network_of_the_zoo(name):
+    from benchmarks import pytorch_reference
 
-    torch = peers.torch
+    torch = pytorch_reference.torch
     model = ksn.zoo.build(name, include_preprocessing=False, classifier_activation=None)
     rng = np.random.default_rng(0)
     model.set_weights(
         [w + np.abs(rng.normal(0, 0.1, w.shape)).astype("float32") for w in model.get_weights()]
     )
-    peer = peers.peer_of(name, model).eval()
+    reference = pytorch_reference.reference_of(name, model).eval()
     x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
     with torch.inference_mode():
-        theirs = peer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+        theirs = reference(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
     ours = model.predict_on_batch(x)
     np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
-    assert ksn.zoo.info(name).parameters == sum(p.numel() for p in peer.parameters())
+    assert ksn.zoo.info(name).parameters == sum(p.numel() for p in reference.parameters())
 
 
 def test_the_einsum_is_the_partial_contraction():
@@ -54,7 +52,6 @@ def test_the_einsum_is_the_partial_contraction():
 
 def test_bench_writes_what_it_measured(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib", reason="the picture needs the extra `train`")
-    monkeypatch.setattr(timing, "limits_of_the_machine", lambda: LIMITS)
     case = next(case for case in layers.cases() if case.name.startswith("MEX"))
     small = dataclasses.replace(case, shape=(2, 4, 4, 192))
     monkeypatch.setattr(layers, "cases", lambda: [small])
@@ -64,32 +61,7 @@ def test_bench_writes_what_it_measured(tmp_path, capsys, monkeypatch):
     assert found["times faster, step"][case.name] > 0
     assert found["backend"] == BACKEND
     assert (out / f"layers_{BACKEND}.png").stat().st_size > 1000
-    assert "times faster forward" in capsys.readouterr().out
-
-
-@pytest.mark.no_backend
-def test_the_layers_of_a_network_are_timed_by_kind(monkeypatch):
-    def network(name, **options):
-        x = keras.Input((32, 32, 3))
-        maps = [keras.layers.AveragePooling2D(8, name=name)(x) for name in "ab"]
-        return keras.Model(x, keras.layers.Add()(maps))
-
-    asked = []
-    monkeypatch.setattr(ksn.zoo, "build", network)
-    monkeypatch.setattr(by_layers, "alone", lambda layer, *rest: asked.append(rest[0]) or 2.0)
-    found = by_layers.profile("made", rounds=1)
-    assert asked == [((32, 32, 3),), ((4, 4, 3), (4, 4, 3))]  # equal layers once
-    assert found.pop("step") > 0
-    assert found == {"AveragePooling2D": 4.0, "Add": 2.0, "all": 6.0}
-
-
-@pytest.mark.no_backend
-def test_a_layer_is_timed_with_all_of_its_inputs(monkeypatch):
-    monkeypatch.setattr(by_layers, "BATCH", 2)
-    x, y = keras.Input((3, 4)), keras.Input((3, 4))
-    added = keras.layers.Add()
-    added([x, y])
-    assert by_layers.alone(added, ((3, 4), (3, 4)), rounds=1) >= 0
+    assert "times faster, forward" in capsys.readouterr().out
 
 
 def test_bench_refuses_a_batch_size_where_it_has_no_use(capsys):
@@ -110,14 +82,6 @@ def test_alternating_steps_take_turns_in_changing_order():
     assert order[:2] != order[2:4]
 
 
-@pytest.mark.skipif(
-    timing.memory_of(lambda: None) is None, reason="the largest memory starts anew on Linux alone"
-)
-def test_the_memory_of_a_step_is_that_of_its_arrays():
-    taken = timing.memory_of(lambda: np.ones(2**24, "float32").sum())
-    assert 60 < taken < 80
-
-
 def test_curves_are_drawn_for_numbers_and_bars_for_names():
     pytest.importorskip("matplotlib", reason="the picture needs the extra `train`")
     curves = run.draw({"times faster by channels: implicit": {"32": 0.5, "64": 1.5}}, "x")
@@ -127,29 +91,33 @@ def test_curves_are_drawn_for_numbers_and_bars_for_names():
 
 
 @pytest.mark.no_backend
-def test_the_reasons_of_the_fast_paths_are_what_was_measured():
-    assert forms.table() in inspect.cleandoc(fast_paths.__doc__)
-
-
-@pytest.mark.no_backend
 def test_the_table_of_goals_is_what_was_measured():
-    assert summary.text() == (timing.RESULTS / "speed.md").read_text(encoding="utf-8")
+    assert speed.text() == (timing.RESULTS / "speed.md").read_text(encoding="utf-8")
 
 
-def test_a_point_of_figure_1_has_all_forms():
+def test_a_point_of_figure_1_has_all_layers():
     faster = figure1.point(batch_size=1, rounds=2, size=8, channels=4)
-    assert set(faster) == set(figure1.FORMS)
+    assert set(faster) == set(figure1.LAYERS)
     assert min(faster.values()) > 0
 
 
 @NEEDS_TORCH
 @pytest.mark.no_backend
-def test_a_model_is_measured_against_its_peer(monkeypatch):
-    from benchmarks import peers
+def test_a_model_is_measured_against_its_reference(monkeypatch):
+    from benchmarks import pytorch_reference
 
     monkeypatch.setattr(models, "BATCH", 2)
     monkeypatch.setattr(models, "PREDICTED", (1, 2))
-    limits = {"products of matrices, Gflop/s": 1.0}
-    found = models.measure("simnet_2layer", peers, rounds=2, limits=limits)
+    found = models.measure("simnet_2layer", pytorch_reference, rounds=2)
     measured = ("training", "predicting 1", "predicting 2", "predicting 1, predictor")
     assert {f"times faster, {what}" for what in measured} < set(found)
+
+
+def test_a_kernel_is_measured_against_the_generic_form(monkeypatch):
+    monkeypatch.setattr(kernels, "BATCH", 2)
+    monkeypatch.setattr(kernels, "PREDICTED", 2)
+    before = dict(BACKENDS)
+    found = kernels.measure("max_pool", "simnet_2layer", rounds=2)
+    assert {"times faster, training", "times faster, predictor"} < set(found)
+    assert before == BACKENDS
+    assert set(kernels.NETWORKS) < set(BACKENDS)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_structnets import checks
-from keras_structnets.ops.patches import window_output_size
+from keras_structnets.ops.windows import window_output_size
 from keras_structnets.signatures import Shape, Sizes, Tensor
 
 PACKAGE = "keras_structnets"

@@ -9,7 +9,7 @@ from keras_structnets import checks, ops
 from keras_structnets.constraints import AtLeast
 from keras_structnets.initializers import SparseWeights, SpreadTemplates
 from keras_structnets.layers._base import Layer, SpatialLayer, register
-from keras_structnets.ops.patches import patches
+from keras_structnets.ops.windows import patches
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
 

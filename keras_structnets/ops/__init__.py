@@ -12,13 +12,8 @@ from keras_structnets.ops.lowcost import (
     linear_mix_conv,
     stencil_spectrum,
 )
-from keras_structnets.ops.simnets import (
-    global_mex_pool,
-    linear_similarity,
-    lp_similarity,
-    mex,
-    mex_pool,
-)
+from keras_structnets.ops.mex import global_mex_pool, mex, mex_pool
+from keras_structnets.ops.similarity import linear_similarity, lp_similarity
 
 __all__ = [
     "circulant_conv",

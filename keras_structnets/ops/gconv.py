@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.ops.fast_paths import conv
+from keras_structnets.ops import kernels
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -67,13 +67,8 @@ def generalized_conv(
     strides, dilation_rate = _checked_window(strides, padding, dilation_rate, rank)
     kept, contracted = _checked_structure(x, kernel, contract, rank)
     _check_kernel_fits(x, kernel, padding, dilation_rate, rank)
-    y = conv(
-        _fold_input(x, kept, contracted, rank),
-        _fold_kernel(kernel, len(contracted), rank),
-        strides,
-        padding,
-        dilation_rate,
-    )
+    x, folded = _fold_input(x, kept, contracted, rank), _fold_kernel(kernel, len(contracted), rank)
+    y = kernels.select("conv", x)(x, folded, strides, padding, dilation_rate=dilation_rate)
     outputs = tuple(kernel.shape)[rank + 1 + len(contracted) :]
     if bias is not None:  # before unfolding: a broadcast over many axes is slower
         y = y + _fold_bias(bias, outputs)

@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 
 from keras import ops
-from keras.backend import standardize_dtype
 
 from keras_structnets import checks
-from keras_structnets.ops.fast_paths import cast, depthwise, pointwise, spectral_filter
-from keras_structnets.ops.spectral import stencil_matrices, transform
+from keras_structnets.ops import kernels
+from keras_structnets.ops.fourier import stencil_matrices, transform
+from keras_structnets.ops.precision import at_least_float32, cast
 from keras_structnets.signatures import Tensor
 
 
@@ -94,6 +94,7 @@ def linear_mix_conv(
         [[[12.0, 21.0]]]
     """
     x, pointwise_kernel = _tensors(x, pointwise_kernel)
+    pointwise = kernels.select("pointwise", x)
     return depthwise_conv(x, depthwise_kernel, padding) + pointwise(x, pointwise_kernel)
 
 
@@ -124,7 +125,7 @@ def explicit_diffusion(
         [2.0, 3.0, 2.0, 1.0]
     """
     x, kernel = _tensors(x, kernel)
-    y, kernel = _wide(x), _wide(kernel)
+    y, kernel = at_least_float32(x), at_least_float32(kernel)
     y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
     return cast(y, x.dtype)
 
@@ -255,7 +256,7 @@ def circulant_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Te
 
 def _spectrum(kernel, shape, centers):
     matrices = stencil_matrices(kernel.shape[:-1], shape, centers)
-    spectrum = transform(_wide(kernel)[None], matrices)  # [1, 2, *frequencies, c]
+    spectrum = transform(at_least_float32(kernel)[None], matrices)  # [1, 2, *frequencies, c]
     return spectrum[0, 0], -spectrum[0, 1]  # a correlation: the conjugate
 
 
@@ -266,16 +267,12 @@ def _power(spectrum):
 def _filter(x, response, channels=False):
     """Multiply each frequency of `x`, over space or space and channels, by the `response` to it."""
     axes = range(1, len(x.shape) - (not channels))
-    return cast(spectral_filter(_wide(x), response, axes), x.dtype)
+    y = at_least_float32(x)
+    return cast(kernels.select("spectral_filter", y)(y, response, axes), x.dtype)
 
 
 def _tensors(*arrays):
     return [ops.convert_to_tensor(array) for array in arrays]
-
-
-def _wide(x):
-    """`x` in float32 if it is in half precision."""
-    return ops.cast(x, "float32") if standardize_dtype(x.dtype) in ("float16", "bfloat16") else x
 
 
 def _reach(kernel, padding):
@@ -286,11 +283,12 @@ def _reach(kernel, padding):
 
 
 def _correlate(x, kernel, reach, padding):
-    if padding == "same":
-        return depthwise(x, kernel, border=reach)
-    for axis, (before, after) in enumerate(reach, start=1):
-        x = _wrap(x, axis, before, after)
-    return depthwise(x, kernel)
+    if padding == "periodic":
+        for axis, (before, after) in enumerate(reach, start=1):
+            x = _wrap(x, axis, before, after)
+    border = reach if padding == "same" else None
+    y = kernels.select("depthwise", x)(x, kernel, border)
+    return kernels.select("stop_fusion", y)(y)
 
 
 def _wrap(x, axis, before, after):

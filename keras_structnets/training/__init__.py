@@ -7,7 +7,6 @@ from keras_structnets.training.augment import random_crops, random_resized_crops
 from keras_structnets.training.catalogue import card, parameters, table
 from keras_structnets.training.data import Images, load
 from keras_structnets.training.extra import extra
-from keras_structnets.training.memory import keep_memory
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.records import record
 from keras_structnets.training.run import pretrain, resume, train
@@ -19,7 +18,6 @@ __all__ = [
     "card",
     "evaluate",
     "extra",
-    "keep_memory",
     "load",
     "parameters",
     "predict",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_structnets.ops import fast_paths
+from keras_structnets.ops import kernels
 from keras_structnets.training.extra import extra
 
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
@@ -83,8 +83,8 @@ class ByKeras:
 
     def __init__(self, layer):
         self.layer, self.seeds = layer, keras.random.SeedGenerator(0)
-        self.change = fast_paths.compiled(self._change)
-        self.transform = fast_paths.compiled(self._transform, by_xla=True)
+        self.change = kernels.select("compiled")(self._change)
+        self.transform = kernels.select("compiled")(self._transform, by_xla=True)
 
     def __call__(self, images, rng, labels=None):
         """The changed images, of the same type, or these and the changed one-hot labels."""

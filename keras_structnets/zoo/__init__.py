@@ -1,8 +1,8 @@
 """What can be built: `list_models`, `info`, `build`, and `register` for your own."""
 
+from keras_structnets.inference import predictor
 from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register
 from keras_structnets.zoo.flops import Flops, flops
-from keras_structnets.zoo.prediction import predictor
 from keras_structnets.zoo.records import Record
 from keras_structnets.zoo.registry import ModelInfo, build, info, list_models, register
 

@@ -170,9 +170,7 @@ def test_a_planted_mixture_is_recovered(shape):
     x = truth.sample(10_000)[0]
     found = GeneralizedGaussianMixture(5, tol=1e-5, random_state=0).fit(x)
     assert found.shape_ == pytest.approx(shape, rel=0.05)
-    assert (
-        worst_mean(found, truth) < 0.12
-    )  # a fifth of the samples of benchmarks/mixture_recovery.py
+    assert worst_mean(found, truth) < 0.12
     assert found.score(x) == pytest.approx(truth.score(x), abs=0.01)
     assert len(found.empty_components_) == 0
 

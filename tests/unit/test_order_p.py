@@ -1,4 +1,4 @@
-"""Similarity of order p: both of its forms, and what is differentiated twice."""
+"""Similarity of order p, and second derivatives of similarity and MEX."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_structnets as ksn
-from keras_structnets.ops import fast_paths, order_p
+from keras_structnets.ops import kernels
 
 BACKEND = keras.backend.backend()
 STEP = 4e-3  # of a difference
@@ -18,41 +18,6 @@ def drawn(m, n_in, n_out):
     x, z = (rng.normal(size=shape).astype("float32") for shape in ((m, n_in), (n_in, n_out)))
     x[: m // 3] = z[:, 0]
     return x, z, rng.uniform(0.5, 1, (n_in, n_out)).astype("float32")
-
-
-@pytest.mark.parametrize("size", [(1, 5, 3), (1100, 33, 20)])
-@pytest.mark.parametrize("p", [1, 0.7, 2.5, "learned"])
-def test_both_forms_are_equal(size, p):
-    arrays = drawn(*size)
-    g = np.random.default_rng(1).normal(size=(size[0], size[2])).astype("float32")
-    x, z, u, g = map(ops.convert_to_tensor, (*arrays, g))
-    exponent = ops.convert_to_tensor(1.3 if p == "learned" else float(p), "float32")
-    order = order_p._Order(exponent if p == "learned" else p)
-    looped, written = (
-        [
-            ops.convert_to_numpy(part)
-            for part in (value(order, x, z, u, exponent), *sums(order, x, z, u, exponent, g))
-        ]
-        for value, sums in (order_p.LOOPED, order_p.WRITTEN_OUT)
-    )
-    assert (looped[-1] != 0) == (p == "learned")
-    for one, other in zip(looped, written, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-5 * np.abs(one).max())
-
-
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch runs one operation at a time")
-def test_a_graph_takes_the_form_for_xla():
-    taken = []
-
-    def of(x):
-        taken.append(fast_paths.sums_by_xla(x, ops.ones((32, 32))))
-        taken.append(fast_paths.sums_by_xla(x, ops.ones((3, 3))))
-        return x
-
-    x = ops.ones((2, 32))
-    of(x)
-    fast_paths.compiled(of)(x)
-    assert taken == [False, False, True, BACKEND == "jax"]
 
 
 def test_a_model_gives_the_same_for_every_number_of_images():
@@ -69,10 +34,9 @@ def test_a_model_gives_the_same_for_every_number_of_images():
         np.testing.assert_allclose(predictor(x[:n]), expected[:n], rtol=1e-5)
 
 
-def test_the_type_of_weights_to_come_is_not_taken():
-    """Sums run in float32, whatever `keras.config.floatx` is."""
+def test_sums_run_in_float32_whatever_floatx_is():
     x, z, _ = drawn(4, 32, 33)
-    of = fast_paths.compiled(lambda x, z: ksn.ops.lp_similarity(x, z, p=1.0))
+    of = kernels.select("compiled")(lambda x, z: ksn.ops.lp_similarity(x, z, p=1.0))
     expected = -np.abs(x[..., None] - z).sum(1)
     floatx = keras.config.floatx()
     keras.config.set_floatx("float16")

@@ -1,19 +1,13 @@
 """`predictor` gives what `model.predict` gives."""
 
-import inspect
-
 import keras
 import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from keras_structnets.ops import fast_paths
 
 ON_TORCH = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the graph is rewritten on PyTorch alone"
-)
-ON_TENSORFLOW = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TensorFlow alone has a graph for one image"
 )
 SMALL = {
     "explicit_rd_a": {"widths": (4, 8), "n_steps": 1},
@@ -112,41 +106,19 @@ def test_a_predictor_takes_what_holds_numbers(convert):
     assert_same(predict(convert(images(3))), model.predict(images(3), verbose=0))
 
 
-class Outside(keras.layers.Layer):
-    """Twice its input, by a function of Python, which XLA cannot compile."""
+def folded_modules(monkeypatch):
+    """The modules whose constants a predictor folds, while it is built."""
+    from keras_structnets.inference import torch_graph
 
-    def call(self, x):
-        import tensorflow as tf
-
-        return tf.ensure_shape(tf.py_function(lambda x: 2 * x, [x], x.dtype), x.shape)
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(x.shape, x.dtype)
-
-
-@ON_TENSORFLOW
-@pytest.mark.parametrize(
-    ("layer", "by_xla"),
-    [
-        (keras.layers.Conv2D(2, 3), True),
-        (keras.layers.DepthwiseConv2D(3), False),  # XLA is slow there
-        (Outside(), False),
-    ],
-    ids=["convolution", "depthwise", "Python"],
-)
-def test_a_single_image_takes_a_graph_of_its_own_if_xla_has_a_fast_one(layer, by_xla):
-    model = with_random_weights(keras.Sequential([keras.Input((8, 8, 3)), layer]))
-    assert inspect.isfunction(fast_paths.graph(model)) == by_xla  # else a graph of TensorFlow
-    predict = ksn.zoo.predictor(model)
-    for n in (1, 3):
-        assert_same(predict(images(n)), model.predict(images(n), verbose=0))
+    modules, fold = [], torch_graph._fold_constants
+    monkeypatch.setattr(torch_graph, "_fold_constants", lambda m: (modules.append(m), fold(m)))
+    return modules
 
 
 @ON_TORCH
 def test_a_convolution_a_normalization_and_a_prelu_are_few_operations(monkeypatch):
     """And what depends on weights alone is no operation."""
-    modules, fold = [], fast_paths._fold_constants
-    monkeypatch.setattr(fast_paths, "_fold_constants", lambda m: (modules.append(m), fold(m)))
+    modules = folded_modules(monkeypatch)
     layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.PReLU()]
     model = with_random_weights(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
     x = images(2) - 128
@@ -188,8 +160,7 @@ def test_a_convolution_absorbs_nothing_but_what_each_of_its_channels_is_multipli
 
 @ON_TORCH
 def test_what_depends_on_weights_alone_is_no_operation_in_a_branch(monkeypatch):
-    modules, fold = [], fast_paths._fold_constants
-    monkeypatch.setattr(fast_paths, "_fold_constants", lambda m: (modules.append(m), fold(m)))
+    modules = folded_modules(monkeypatch)
     model = with_random_weights(keras.Sequential([keras.Input((4,)), ksn.layers.MEX(3)]))
     predict = ksn.zoo.predictor(model)
     assert_same(predict(images(5, shape=(4,))), model.predict(images(5, shape=(4,)), verbose=0))

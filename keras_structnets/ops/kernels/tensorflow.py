@@ -20,3 +20,9 @@ def batch_normalization(x, gamma, beta, epsilon):
     )
     n = tf.cast(tf.size(x) // x.shape[-1], variance.dtype)
     return tf.reshape(y, tf.shape(x)), mean, variance * ((n - 1) / n)
+
+
+def compiled(f, by_xla=False, inputs=None):
+    """`f` as one graph, which XLA compiles if `by_xla`; traced once for `inputs`, if given."""
+    signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+    return tf.function(f, signature, autograph=False, jit_compile=by_xla)

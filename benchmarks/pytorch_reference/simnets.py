@@ -1,4 +1,4 @@
-"""The two-layer SimNet in PyTorch: similarity and MEX by broadcasting, as their formulas stand."""
+"""The two-layer SimNet in PyTorch: similarity and MEX by broadcasting."""
 
 import math
 
@@ -50,18 +50,9 @@ class SimNet(nn.Sequential):
     """simnet_2layer for 32x32 pixels."""
 
     def __init__(self):
-        super().__init__(
-            nn.Conv2d(3, 32, 5),
-            norm(32),
-            Similarity(32),
-            nn.MaxPool2d(3, 2),
-            norm(32),
-            nn.Conv2d(32, 64, 5),
-            norm(64),
-            Similarity(64),
-            MEX(64, 10),
-            GlobalMEX(),
-        )
+        first = [nn.Conv2d(3, 32, 5), norm(32), Similarity(32), nn.MaxPool2d(3, 2), norm(32)]
+        second = [nn.Conv2d(32, 64, 5), norm(64), Similarity(64)]
+        super().__init__(*first, *second, MEX(64, 10), GlobalMEX())
 
     @torch.no_grad()
     def project(self):

@@ -1,7 +1,7 @@
-"""Networks of the zoo as PyTorch users write them by hand, which the speed of ours is compared with.
+"""PyTorch references: networks of the zoo as PyTorch users write them by hand.
 
 Ordinary modules on [b, c, h, w]: grouped and transposed convolutions, torch.fft, and broadcasting for
-similarities. `peer_of` copies the weights, so that both give the same numbers.
+similarities. `reference_of` copies the weights: both give the same numbers.
 """
 
 import re
@@ -10,24 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .gconv import GConv2d, GConvNet, PReLU
-from .lowcost import (
-    Diffusion,
-    ExplicitRD,
-    ImplicitRD,
-    LinearMix,
-    LinearMixConv,
-    LowCostNet,
-    Stencil,
-)
-from .simnets import MEX, GlobalMEX, Similarity, SimNet
+from . import gconv, lowcost, simnets
 
-PEERS = {
-    "explicit_rd_a": lambda: LowCostNet(ExplicitRD),
-    "implicit_rd_a": lambda: LowCostNet(ImplicitRD),
-    "linear_mix_a": lambda: LowCostNet(LinearMix),
-    "simnet_2layer": SimNet,
-    "g_conv_net": GConvNet,
+NETWORKS = {
+    "explicit_rd_a": lambda: lowcost.LowCostNet(lowcost.ExplicitRD),
+    "implicit_rd_a": lambda: lowcost.LowCostNet(lowcost.ImplicitRD),
+    "linear_mix_a": lambda: lowcost.LowCostNet(lowcost.LinearMix),
+    "simnet_2layer": simnets.SimNet,
+    "g_conv_net": gconv.GConvNet,
 }
 
 
@@ -58,30 +48,30 @@ KINDS = {
     "Conv2D": (nn.Conv2d, _conv),
     "Dense": (nn.Linear, lambda kernel, bias: (kernel.T, bias)),
     "BatchNormalization": (nn.BatchNorm2d, lambda *weights: weights),
-    "StencilConv2D": (Stencil, _stencil),
-    "ExplicitDiffusion2D": (Diffusion, _stencil),
-    "ImplicitDiffusion2D": (Diffusion, _stencil),
-    "LinearMixConv2D": (LinearMixConv, _linear_mix),
-    "GConv2D": ((GConv2d, nn.Conv2d), _gconv),
-    "PReLU": (PReLU, lambda slope: (slope.reshape(-1),)),
-    "Similarity2D": (Similarity, lambda z, u: (z[0, 0].T, u[0, 0].T)),
-    "MEX": (MEX, lambda offsets, beta: (offsets.T, beta)),
-    "GlobalMEXPooling2D": (GlobalMEX, lambda beta: (beta,)),
+    "StencilConv2D": (lowcost.Stencil, _stencil),
+    "ExplicitDiffusion2D": (lowcost.Diffusion, _stencil),
+    "ImplicitDiffusion2D": (lowcost.Diffusion, _stencil),
+    "LinearMixConv2D": (lowcost.LinearMixConv, _linear_mix),
+    "GConv2D": ((gconv.GConv2d, nn.Conv2d), _gconv),
+    "PReLU": (nn.PReLU, lambda slope: (slope.reshape(-1),)),
+    "Similarity2D": (simnets.Similarity, lambda z, u: (z[0, 0].T, u[0, 0].T)),
+    "MEX": (simnets.MEX, lambda offsets, beta: (offsets.T, beta)),
+    "GlobalMEXPooling2D": (simnets.GlobalMEX, lambda beta: (beta,)),
 }
 
 
-def peer_of(name, model):
-    """The peer of a model of the zoo at 10 classes, with its weights."""
-    peer = PEERS[name]()
+def reference_of(name, model):
+    """The reference of a model of the zoo at 10 classes, with its weights."""
+    reference = NETWORKS[name]()
     for kind, (classes, convert) in KINDS.items():
         classes = classes if isinstance(classes, tuple) else (classes,)
         layers = [x for x in model.layers if type(x).__name__ == kind and x.weights]
-        modules = [m for m in peer.modules() if type(m) in classes]
+        modules = [m for m in reference.modules() if type(m) in classes]
         if layers:
             assert len(layers) == len(modules), (kind, len(layers), len(modules))
         for layer, module in zip(sorted(layers, key=_number), modules, strict=False):
             _load(module, convert(*layer.get_weights()))
-    return peer
+    return reference
 
 
 def _load(module, arrays):
@@ -98,12 +88,12 @@ def _number(layer):
     return int(found[1]) if found else 0
 
 
-def train_step(peer, optimizer, x, y):
+def train_step(reference, optimizer, x, y):
     """One step of training; the loss as a number."""
     optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(peer(x), y)
+    loss = nn.functional.cross_entropy(reference(x), y)
     loss.backward()
     optimizer.step()
-    if hasattr(peer, "project"):
-        peer.project()
+    if hasattr(reference, "project"):
+        reference.project()
     return loss.item()

@@ -38,19 +38,14 @@ class Diffusion(Stencil):
         return torch.fft.irfft2(torch.fft.rfft2(x) * response, s=size)
 
 
-class Reaction(nn.Sequential):
-    """relu(N(M y))."""
-
-    def __init__(self, channels):
-        super().__init__(nn.Conv2d(channels, channels, 1, bias=False), norm(channels), nn.ReLU())
-
-
 class ExplicitRD(nn.Module):
     """A step of eq. 9."""
 
     def __init__(self, channels):
         super().__init__()
-        self.reaction, self.diffusion = Reaction(channels), Diffusion(channels)
+        reaction = nn.Conv2d(channels, channels, 1, bias=False)
+        self.reaction = nn.Sequential(reaction, norm(channels), nn.ReLU())
+        self.diffusion = Diffusion(channels)
 
     def forward(self, y):
         return self.diffusion.explicit(y) + STEP_SIZE * self.reaction(y)

@@ -21,17 +21,6 @@ class GConv2d(nn.Module):
         return functional.conv2d(functional.pad(x, (0, 1, 0, 1)), self.weight, stride=self.stride)
 
 
-class PReLU(nn.Module):
-    """A slope for each element."""
-
-    def __init__(self, n):
-        super().__init__()
-        self.slopes = nn.Parameter(torch.full((n,), 0.25))
-
-    def forward(self, x):
-        return functional.prelu(x, self.slopes)
-
-
 class Unit(nn.Module):
     """Convolution and batch normalization."""
 
@@ -48,10 +37,10 @@ class SkipBlock(nn.Module):
 
     def __init__(self, n_in, skips):
         super().__init__()
-        self.projection, self.slopes_of_projection = Unit(n_in, N_ELEMENTS, 2), PReLU(N_ELEMENTS)
-        self.first, self.slopes_of_first = Unit(n_in, N_ELEMENTS, 2), PReLU(N_ELEMENTS)
+        self.projection, self.slopes_of_projection = Unit(n_in, N_ELEMENTS, 2), nn.PReLU(N_ELEMENTS)
+        self.first, self.slopes_of_first = Unit(n_in, N_ELEMENTS, 2), nn.PReLU(N_ELEMENTS)
         self.chain = nn.ModuleList(Unit(N_ELEMENTS, N_ELEMENTS) for _ in range(skips))
-        self.slopes = nn.ModuleList(PReLU(N_ELEMENTS) for _ in range(skips))
+        self.slopes = nn.ModuleList(nn.PReLU(N_ELEMENTS) for _ in range(skips))
 
     def forward(self, x):
         skip = self.slopes_of_projection(self.projection(x))
@@ -70,5 +59,5 @@ class GConvNet(nn.Sequential):
             blocks.append(SkipBlock(n_in, skips))
             n_in = N_ELEMENTS
         last = 4 * N_ELEMENTS
-        blocks += [Unit(n_in, last), PReLU(last)]
+        blocks += [Unit(n_in, last), nn.PReLU(last)]
         super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, 10))

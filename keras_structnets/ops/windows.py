@@ -1,4 +1,4 @@
-"""Windows of an image, by pad, slice and stack."""
+"""Windows of an image, by padding, slicing and stacking."""
 
 import itertools
 

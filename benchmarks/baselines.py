@@ -1,4 +1,4 @@
-"""What layers of ours are compared with: the same by other means, in the same backend."""
+"""Baselines: what the layers are compared with, in the same backend."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import keras_structnets as ksn
 
 
 class Held(keras.layers.Layer):
-    """A weight of the given shape in place of the input, so that a step makes its gradient too."""
+    """A weight instead of the input: a training step computes its gradient too."""
 
     def __init__(self, shape):
         super().__init__()
@@ -38,7 +38,7 @@ class Einsum(keras.layers.Layer):
 
 
 class TwoProducts(keras.layers.Layer):
-    """Two products of matrices, the least that a weighted l2 similarity takes."""
+    """Two products of matrices, the least that a weighted l2 similarity needs."""
 
     def build(self, input_shape):
         n = input_shape[-1]
@@ -50,7 +50,7 @@ class TwoProducts(keras.layers.Layer):
 
 
 class BroadcastSimilarity(ksn.layers.Similarity2D):
-    """The similarity as its formula stands, through a tensor of [b, h, w, inputs, templates]."""
+    """The similarity by its formula, through a tensor of [b, h, w, inputs, templates]."""
 
     def call(self, x):
         z, u = self.templates[0, 0], self.similarity_weights[0, 0]
@@ -67,10 +67,7 @@ class BroadcastMEX(ksn.layers.MEX):
 
 
 class Diffused(keras.layers.Layer):
-    """An operator of the low-cost networks after the 1x1 convolution of its reaction.
-
-    No step of a residual network: the ordinary convolution that it is compared with adds nothing either.
-    """
+    """A diffusion of the low-cost networks after the 1x1 convolution of its reaction, not residual."""
 
     def __init__(self, diffusion):
         super().__init__()
@@ -104,7 +101,7 @@ def model_of(layer, shape, held):
 
 
 def stepper(model, x, training):
-    """A function that runs one step of the model to its end."""
+    """A function that runs one step of the model and waits for its end."""
     target = np.zeros((len(x), 1), "float32")
     if training:
         return lambda: model.train_on_batch(x, target)

@@ -1,4 +1,4 @@
-"""Fast prediction by a model whose weights stand."""
+"""Fast prediction by a model whose weights do not change."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_structnets import checks
-from keras_structnets.ops import fast_paths
+from keras_structnets.inference.graph import graph as graph_of
 from keras_structnets.signatures import Tensor
 
 
@@ -44,7 +44,7 @@ def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np
     size, dtype = _checked(model)
     batch_size = checks.integer("predictor", "batch_size", batch_size)
     try:
-        graph = fast_paths.graph(model)
+        graph = graph_of(model)
     except RuntimeError as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(

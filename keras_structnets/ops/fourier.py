@@ -1,8 +1,7 @@
 """Fourier transforms of real images as products with real matrices.
 
-A transform is a chain of matrices, one per axis. It is an isometry, so that its inverse is its
-transpose. Products of real matrices run in every precision and export to every format, where FFT
-operations do not. `ops/fast_paths.py` has what both cost, and takes the FFT where that is less.
+A transform is a chain of matrices, one per axis. It is an isometry: its inverse is its transpose.
+Products of real matrices run in every precision and export to every format, where FFT operations do not.
 """
 
 import math
@@ -36,34 +35,34 @@ def stencil_matrices(stencil_shape, shape, centers):
     ]
 
 
-def transform(x, matrices, matmul=ops.matmul):
+def transform(x, matrices):
     """Real images to spectra: [b, *positions, c] -> [b, 2, *frequencies, c], real part first."""
     channels = inner = x.shape[-1]
     for matrix in reversed(matrices):  # each product leaves (re, im) next to the axis before it
         x = ops.reshape(x, (-1, matrix.shape[1], inner))
-        x = _product(matrix, x, matmul)  # [outer, 2 frequencies, inner]
+        x = _product(matrix, x)  # [outer, 2 frequencies, inner]
         inner *= matrix.shape[0] // 2
     return ops.reshape(x, (-1, 2, *(m.shape[0] // 2 for m in matrices), channels))
 
 
-def inverse(spectrum, matrices, matmul=ops.matmul):
+def inverse(spectrum, matrices):
     """The transpose of `transform`: [b, 2, *frequencies, c] -> [b, *positions, c]."""
     channels = spectrum.shape[-1]
     inner, x = channels * math.prod(m.shape[0] // 2 for m in matrices), spectrum
     for matrix in matrices:
         inner //= matrix.shape[0] // 2
         x = ops.reshape(x, (-1, matrix.shape[0], inner))
-        x = _product(matrix.T, x, matmul)  # [outer, positions, inner]
+        x = _product(matrix.T, x)  # [outer, positions, inner]
     positions = [*(m.shape[1] // 2 for m in matrices[:-1]), matrices[-1].shape[1]]
     return ops.reshape(x, (-1, *positions, channels))
 
 
-def _product(matrix, x, matmul):
+def _product(matrix, x):
     """`matrix @ x` over the middle axis of [outer, n, inner]."""
     if x.shape[-1] == 1:  # one large product rather than many with a vector
         product = ops.matmul(ops.squeeze(x, -1), ops.convert_to_tensor(matrix.T, x.dtype))
         return ops.expand_dims(product, -1)
-    return matmul(ops.convert_to_tensor(matrix, x.dtype), x)
+    return ops.matmul(ops.convert_to_tensor(matrix, x.dtype), x)
 
 
 def _angles(n_frequencies, positions, size):

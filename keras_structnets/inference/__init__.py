@@ -1,0 +1,5 @@
+"""Prediction by a model whose weights do not change any more."""
+
+from keras_structnets.inference.predictor import predictor
+
+__all__ = ["predictor"]

@@ -1,0 +1,142 @@
+"""Each operation in `keras.ops`, for every backend. Images have their channels last."""
+
+import functools
+import itertools
+
+from keras import ops
+
+from keras_structnets.ops.fourier import dft_matrices, inverse, transform
+
+conv = functools.partial(ops.conv, data_format="channels_last")
+average_pool = functools.partial(ops.average_pool, data_format="channels_last")
+max_pool = functools.partial(ops.max_pool, data_format="channels_last")
+_UNROLLED = 16  # the largest number of iterations of a loop that is unrolled
+
+
+def native_depthwise(x, kernel, padding, data_format="channels_last"):
+    """Depthwise correlation by `keras.ops.depthwise_conv`, which has it in 1-D and 2-D."""
+    kernel = ops.expand_dims(kernel, -1)
+    return ops.depthwise_conv(x, kernel, padding=padding, data_format=data_format)
+
+
+def depthwise(x, kernel, border=None, native=native_depthwise):
+    """Depthwise correlation of images with a border of zeros; a sum of shifted images in 3-D.
+
+    Args:
+        x: [b, *n, c].
+        kernel: [*k, c].
+        border: zeros (before, after) each spatial axis; None for none.
+        native: the operation in 1-D and 2-D.
+
+    Returns:
+        [b, *(n + before + after - k + 1), c].
+    """
+    in_3d = len(kernel.shape) > 3
+    same = [((k - 1) // 2, (k - 1) // 2) for k in kernel.shape[:-1] if k % 2]
+    if border == same and not in_3d:
+        return native(x, kernel, "same")
+    if border is not None:
+        x = ops.pad(x, [(0, 0), *border, (0, 0)])
+    return shifted_depthwise(x, kernel) if in_3d else native(x, kernel, "valid")
+
+
+def shifted_depthwise(x, kernel):
+    """`depthwise` without a border as a sum over the entries of the stencil, in any dimension."""
+    return sum(image * kernel[offsets] for offsets, image in shifts(x, kernel.shape[:-1]))
+
+
+def shifts(x, window):
+    """Pairs (offsets of an entry of the stencil, the images as that entry sees them)."""
+    for offsets in itertools.product(*map(range, window)):
+        axes = [slice(i, (i - k + 1) or None) for i, k in zip(offsets, window, strict=True)]
+        yield offsets, x[(slice(None), *axes)]
+
+
+def pointwise(x, matrix):
+    """`x @ matrix` at each position, [..., c] with [c, c'] -> [..., c'], as one product."""
+    rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), matrix)
+    return ops.reshape(rows, (*ops.shape(x)[:-1], matrix.shape[-1]))
+
+
+def spectral_filter(x, response, axes):
+    """Multiply each frequency of real images by the `response` to it, by products with real matrices.
+
+    Args:
+        x: [b, *n, ...], of known size.
+        response: (real part, imaginary part or None), as of `numpy.fft.rfftn` over `axes`, without the
+            batch axis.
+        axes: those of the image, from 1 on.
+
+    Returns:
+        The shape of `x`.
+    """
+    matrices = dft_matrices([x.shape[axis] for axis in axes])
+    over_channels = axes[-1] == len(x.shape) - 1
+    if over_channels:
+        x, response = x[..., None], [part if part is None else part[..., None] for part in response]
+    re, im = response
+    spectrum = transform(x, matrices)  # [b, 2, *frequencies, c]
+    y = spectrum * re
+    if im is not None:
+        rotated = spectrum * im
+        y = y + ops.stack([-rotated[:, 1], rotated[:, 0]], axis=1)
+    y = inverse(y, matrices)
+    return y[..., 0] if over_channels else y
+
+
+def fft_filter(x, response, axes, rfftn, irfftn, to_complex):
+    """`spectral_filter` by the FFT of a backend, its inverse, and its constructor of complex numbers.
+
+    Keras has no FFT of real images over several axes.
+    """
+    sizes, axes = [x.shape[axis] for axis in axes], tuple(axes)
+    re, im = response
+    response = to_complex(re, ops.zeros_like(re) if im is None else im)
+    return irfftn(response * rfftn(x, sizes, axes), sizes, axes)
+
+
+def cond(predicate, if_true, if_false, *operands):
+    """`if_true(*operands)` or `if_false(*operands)`."""
+    return ops.cond(predicate, lambda: if_true(*operands), lambda: if_false(*operands))
+
+
+def loop(f, xs):
+    """`f` of each entry along the first axis of `xs`, a tensor or a tuple of them, stacked."""
+    if (xs[0] if isinstance(xs, tuple) else xs).shape[0] > _UNROLLED:
+        return ops.map(f, xs)
+    return unrolled(f, xs)
+
+
+def unrolled(f, xs):
+    """`loop` without a loop in the graph."""
+    several = isinstance(xs, tuple)
+    n = (xs[0] if several else xs).shape[0]
+    results = [f(tuple(x[i] for x in xs) if several else xs[i]) for i in range(n)]
+    if not isinstance(results[0], tuple):
+        return ops.stack(results)
+    return tuple(ops.stack(parts) for parts in zip(*results, strict=True))
+
+
+def stop_fusion(y):
+    """`y`. On JAX XLA computes it once, not again in each operation that takes it."""
+    return y
+
+
+def is_double_backward():
+    """True inside a double backward, where a custom gradient computes its intermediates again.
+
+    PyTorch cuts off what the function computed on its way to the value; other backends do not.
+    """
+    return False
+
+
+def compiled(f, by_xla=False, inputs=None):
+    """`f` as one graph of the backend, where single operations are slow to start.
+
+    Args:
+        f: a function of tensors.
+        by_xla: whether XLA compiles the graph on TensorFlow, where it lacks some operations.
+        inputs: a KerasTensor for each argument, with None for sizes that vary, so that TensorFlow
+            traces once; None to trace for each size.
+    """
+    return f

@@ -1,0 +1,154 @@
+"""Deep SimNets: MEX (log-mean-exp) of inputs plus offsets, and as a pooling."""
+
+import numpy as np
+from keras import ops
+
+from keras_structnets import checks
+from keras_structnets.ops import kernels
+from keras_structnets.ops.log_mean_exp import FLOAT32_MAX, log_mean_exp_of, mex_columns_of
+from keras_structnets.ops.precision import cast, to_float32
+from keras_structnets.ops.windows import padded, same_padding, windows
+from keras_structnets.signatures import Scalar, Sizes, Tensor
+
+
+def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
+    """MEX of the last axis: `y_l = (1/beta) log mean_i exp(beta (x_i + b_il))`.
+
+    Deep SimNets, eq. 1. beta may be any real number: 0 is the mean, plus infinity the maximum, minus
+    infinity the minimum. Values and gradients, that of beta included, are finite and continuous in
+    beta; ties of a maximum share the gradient. No tensor of shape [..., n_in, n_out] is made. Sums
+    run in float32.
+
+    Shapes: x [..., n_in], offsets b [n_in, n_out], beta a number or a scalar tensor ->
+    [..., n_out]; without offsets x [..., n_in] -> [...].
+
+    Args:
+        x: the inputs.
+        offsets: b, or None.
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor, which is
+            differentiated.
+
+    Example:
+        >>> x = np.array([1.0, 3.0])
+        >>> [round(float(ksn.ops.mex(x, beta=beta)), 2) for beta in (-np.inf, 0.0, 1.0, np.inf)]
+        [1.0, 2.0, 2.43, 3.0]
+
+        >>> offsets = np.array([[0.0, 5.0], [0.0, 0.0]])  # two outputs
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex(x, offsets, beta=np.inf)).tolist()
+        [3.0, 6.0]
+    """
+    x, dtype = to_float32(x)
+    if offsets is None:
+        y = log_mean_exp_of(None, _is_static(beta))(ops.moveaxis(x, -1, 0), _finite(beta))
+    else:
+        b = ops.cast(offsets, "float32")
+        y = _columns(lambda x: mex_columns_of(_is_static(beta))(x, b, _finite(beta)), x)
+    return cast(y, dtype)
+
+
+def mex_pool(
+    x: Tensor,
+    pool_size: Sizes,
+    strides: Sizes | None = None,
+    padding: str = "valid",
+    beta: Scalar = 1.0,
+) -> Tensor:
+    """MEX over windows: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.3).
+
+    The mean is over the entries inside the image: 'same' padding adds none.
+
+    Shapes: x [b, *spatial, c] -> [b, *spatial', c].
+
+    Args:
+        x: the feature maps.
+        pool_size: size of the window, an integer or one for each spatial axis.
+        strides: its step, `pool_size` if None.
+        padding: "valid" or "same".
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+
+    Raises:
+        ValueError: for sizes below 1, an unknown padding, or a window larger than the image.
+
+    Example:
+        >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 4, 1)
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex_pool(x, 2, beta=np.inf)).ravel().tolist()
+        [3.0, 9.0]
+        >>> keras.ops.convert_to_numpy(ksn.ops.mex_pool(x, 2, beta=0.0)).ravel().tolist()
+        [2.0, 7.0]
+    """
+    rank = len(x.shape) - 2
+    checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
+    pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
+    strides = pool_size if strides is None else strides
+    strides = checks.integers("mex_pool", "strides", strides, rank)
+    checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
+    if _is_static(beta) and beta == float("inf"):
+        return kernels.select("max_pool", x)(x, pool_size, strides, padding)
+    mass = None
+    if padding == "same" and _needs_border(x.shape[1:-1], pool_size, strides):
+        mass = _mass_inside(x.shape[1:-1], pool_size, strides)
+    x, dtype = to_float32(x)
+    if _is_static(beta) and beta == 0:
+        return cast(_average_pool(x, pool_size, strides, mass), dtype)
+    padding = "valid" if mass is None else "same"
+    entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
+    return cast(log_mean_exp_of(mass, _is_static(beta))(entries, _finite(beta)), dtype)
+
+
+def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
+    """MEX over all positions: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.1).
+
+    Shapes: x [b, *spatial, c] -> [b, c].
+
+    Args:
+        x: the feature maps.
+        beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+
+    Example:
+        >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 2, 2, 1)
+        >>> keras.ops.convert_to_numpy(ksn.ops.global_mex_pool(x, beta=0.0)).tolist()
+        [[4.5]]
+    """
+    positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
+    return mex(ops.swapaxes(positions, 1, 2), beta=beta)
+
+
+def _average_pool(x, pool_size, strides, mass):
+    """Mean over windows; `ops.average_pool` pads 'same' in another way on PyTorch (Keras 3.15)."""
+    average_pool = kernels.select("average_pool", x)
+    if mass is None:
+        return average_pool(x, pool_size, strides)
+    x = padded(x, pool_size, strides)
+    share = ops.max(mass, axis=0)  # 1 / entries inside the image
+    return average_pool(x, pool_size, strides) * (share * mass.shape[0])
+
+
+def _needs_border(spatial, pool_size, strides):
+    """Whether windows with "same" padding reach out of the image."""
+    sizes = zip(spatial, pool_size, strides, strict=True)
+    return any(None in size or any(same_padding(*size)) for size in sizes)
+
+
+def _mass_inside(spatial, pool_size, strides):
+    """Shares of the entries of each window that lie in the image: [window, 1, *spatial', 1]."""
+    inside = windows(ops.ones((1, *spatial, 1)), pool_size, strides, "same")  # 0 in the padding
+    return inside / ops.sum(inside, axis=0)
+
+
+# Shared
+
+
+def _columns(f, x):
+    """Apply f to x [..., n_in] as columns [n_in, m]; its [n_out, m] comes back as [..., n_out]."""
+    lead = ops.shape(x)[:-1]
+    y = ops.transpose(f(ops.transpose(ops.reshape(x, (-1, x.shape[-1])))))
+    return ops.reshape(y, (*lead, y.shape[-1]))
+
+
+def _finite(beta):
+    """Beta as a float32 tensor; an infinite one as the largest number, which gives the same MEX."""
+    return ops.clip(ops.cast(beta, "float32"), -FLOAT32_MAX, FLOAT32_MAX)
+
+
+def _is_static(value):
+    return isinstance(value, (int, float))
