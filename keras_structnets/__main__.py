@@ -13,6 +13,7 @@ import warnings
 import keras
 
 from keras_structnets import __version__, checks, training, zoo
+from keras_structnets.training.queue import train_queue
 from keras_structnets.training.recipe import CHOICES
 
 DATASETS = "|".join((*training.sources.NAMES, "PATH"))
@@ -64,16 +65,25 @@ def train(what, resume, out, overwrite, tensorboard, changes, **settings):
     """Train by a recipe, or by default settings, with those of the command line on top."""
     settings = {key: value for key, value in settings.items() if value is not None}
     if resume is not None:
-        if what is not None or changes or settings or out or overwrite:
+        if what or changes or settings or out or overwrite:
             raise ValueError(
                 "train: --resume goes on with a run as it is. Leave out all options but --backend "
                 "and --tensorboard."
             )
         training.resume(resume, tensorboard=tensorboard)
-    elif what is None:
+    elif not what:
         raise ValueError("train: give the NAME of a model, the path of a recipe, or --resume.")
+    elif len(what) > 1:
+        if changes or settings or overwrite or not all(path.endswith(".toml") for path in what):
+            raise ValueError(
+                "train: a queue takes paths of recipes, --out, --tensorboard and --backend. Write "
+                "other settings into the recipes."
+            )
+        failed = train_queue(what, out, tensorboard=tensorboard)
+        if failed:
+            raise ValueError(f"train: {len(failed)} of {len(what)} recipes failed, see above.")
     else:
-        recipe = _changed(what, settings, dict(changes))
+        recipe = _changed(what[0], settings, dict(changes))
         training.train(recipe, out, overwrite=overwrite, tensorboard=tensorboard)
 
 
@@ -263,9 +273,11 @@ def _add_train_arguments(sub):
     """An option for each key of a recipe."""
     sub.add_argument(
         "what",
-        nargs="?",
+        nargs="*",
         metavar="NAME|RECIPE",
-        help="a name from the list, or a .toml file, which the other options override",
+        help="a name from the list, or a .toml file, which the other options override; several "
+        "files are trained one after another, each into runs/<name of the file>: runs that have "
+        "ended are skipped, and interrupted ones resumed",
     )
     sub.add_argument(
         "--set",

@@ -151,6 +151,11 @@ class Recipe:
             lines += ["", "[sizes]", *_lines(sizes)]
         return "\n".join(lines) + "\n"
 
+    def difference(self, other: Self) -> list[str]:
+        """The keys whose values differ from those of another recipe."""
+        values = dataclasses.asdict(other)
+        return [key for key, value in dataclasses.asdict(self).items() if value != values[key]]
+
     def make_optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """The Keras optimizer, its rate following the schedule."""
         rate = self.learning_rate

@@ -231,7 +231,11 @@ def refuse_earlier_run(out, overwrite):
     """A ValueError if `out` is a file, or holds a run that may not be replaced."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
-    if not overwrite and out.is_dir() and any(out.iterdir()):
+    if (
+        not overwrite
+        and out.is_dir()
+        and any(not file.name.startswith(files.PART) for file in out.iterdir())
+    ):
         unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
         go_on = f"Go on with it by --resume {out}, choose" if unfinished else "Choose"
         raise ValueError(
