@@ -13,7 +13,7 @@ import time
 import keras
 import numpy as np
 
-from keras_structnets.training.circumstances import cores
+from keras_structnets.training.environment import cores
 
 ALLOCATION = ("GLIBC_TUNABLES", "LD_PRELOAD")  # what may change how memory is had
 RESULTS = pathlib.Path(__file__).parent / "results"

@@ -17,8 +17,15 @@ import numpy as np
 
 import keras_structnets as ksn
 from benchmarks import timing
-from keras_structnets.training.augment import AUGMENTATIONS, MIXES, Batches
+from keras_structnets.training.augment import MIXES, Batches
 
+AUGMENTATIONS = {
+    "none": [],
+    "crop": ["crop"],
+    "crop_flip": ["crop", "flip"],
+    "resized_crop_flip": ["resized_crop", "flip"],
+    "rand_augment": ["crop", "flip", "rand_augment"],
+}
 N_CLASSES = 10
 
 
@@ -68,11 +75,14 @@ def main():
     model = ksn.zoo.build(options.model, num_classes=N_CLASSES)
     model.compile("adam", "categorical_crossentropy")
     found = {}
-    cases = [(augmentation, "none") for augmentation in AUGMENTATIONS]
+    cases = [(name, "none") for name in AUGMENTATIONS]
     cases += [("crop_flip", mix) for mix in MIXES[1:]]
     for augmentation, mix in cases:
         recipe = ksn.training.Recipe(
-            options.model, batch_size=options.batch_size, augmentation=augmentation, mix=mix
+            options.model,
+            batch_size=options.batch_size,
+            augmentation=AUGMENTATIONS[augmentation],
+            mix=mix,
         )
         made, ready = (Short(images, labels, N_CLASSES, recipe) for _ in range(2))
         made.steps = ready.steps = options.steps

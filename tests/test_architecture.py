@@ -17,7 +17,7 @@ EXTRAS = {
     "pretraining": {"sklearn", "scipy", "matplotlib"},
     "zoo/baselines.py": {"keras_cv"},
     "zoo/registry.py": {"h5py"},  # what Keras itself depends on
-    "training/records.py": {"h5py"},
+    "training/publish.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},
     "ops/fast_paths.py": {"jax", "tensorflow", "torch"},  # each inside a function, for its backend

@@ -8,7 +8,7 @@ import keras
 
 from keras_structnets.signatures import Path
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import default_folder, resume, train
+from keras_structnets.training.trainer import default_folder, resume, train
 
 ERRORS = (ValueError, ImportError, OSError, RuntimeError)  # of a run; others end the queue
 
@@ -40,7 +40,8 @@ def train_queue(
 
     Example:
         >>> ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719).write("first.toml")
-        >>> ksn.training.queue.train_queue(["first.toml"], verbose=0)
+        >>> from keras_structnets.training.queue import train_queue
+        >>> train_queue(["first.toml"], verbose=0)
         []
         >>> ksn.training.resume("runs/first")["parameters"]
         runs/first: this run has ended; nothing is left to do

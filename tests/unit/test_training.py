@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
+from keras_structnets.training import catalogue, report
 
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
@@ -34,7 +35,7 @@ def test_a_recipe_survives_its_file(tmp_path):
         schedule="step",
         drop_epochs=[3, 7],
         weight_decay=1e-4,
-        augmentation="crop_flip",
+        augmentation=["crop", "flip"],
         image_size=(32, 48),
         sizes={"channels": 16, "p": 2.5, "padded": True, "form": "l2", "widths": [1, 2]},
     )
@@ -74,7 +75,13 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         ("drop_epochs", [7, 3]),
         ("drop_factor", 0),
         ("weight_decay", -1e-4),
+        ("augmentation", ["flop"]),
         ("augmentation", "flip"),
+        ("clipnorm", -1.0),
+        ("flip", "always"),
+        ("small_crop_size", (8, 8)),
+        ("small_crop_epochs", 1),
+        ("channels", 2),
         ("pad", -1),
         ("crop_size", (8, 8)),
         ("crop_area", 0),
@@ -129,11 +136,12 @@ def test_a_run_writes_its_folder(run):
         "first.keras",
         "history.csv",
         "curves.png",
+        "confusion.png",
         "recipe.toml",
         "results.json",
         "card.md",
     }
-    assert (out / "card.md").read_text() == training.cards.card_of(out)
+    assert (out / "card.md").read_text() == report.record_card_of(out)
     assert json.loads((out / "results.json").read_text()) == results
     assert results["parameters"] == (9 * 8 + 8) + (36 * 8 * 10 + 10)
     (only,) = results["runs"]
@@ -190,7 +198,7 @@ def test_a_run_with_augmentation_decay_and_schedule_trains(tmp_path):
     recipe = dataclasses.replace(
         RECIPE,
         epochs=3,
-        augmentation="crop",
+        augmentation=["crop"],
         pad=1,
         schedule="cosine",
         weight_decay=1e-4,
@@ -206,7 +214,7 @@ def test_a_run_on_crops_with_mixing_smoothing_and_average_trains(tmp_path, pictu
         epochs=4,
         image_size=(10, 10),
         crop_size=(8, 8),
-        augmentation="crop",
+        augmentation=["crop"],
         pad=0,
         mix="mixup",
         label_smoothing=0.1,
@@ -329,7 +337,7 @@ def test_a_run_trains_on_a_folder_and_evaluates_on_its_held_out_images(tmp_path)
     )
     results = training.train(recipe, tmp_path / "out", verbose=0)
     assert results["class_names"] == ["dark", "light"]
-    assert results["images"] == {"training": 14, "held_out": 6}
+    assert results["images"] == {"training": 14, "validation": 6}
     assert accuracy_of(results) == 1.0
     assert training.evaluate(tmp_path / "out")["images"] == 6
     (tmp_path / "data").rename(tmp_path / "moved")
@@ -337,15 +345,15 @@ def test_a_run_trains_on_a_folder_and_evaluates_on_its_held_out_images(tmp_path)
 
 
 def test_parameters_are_counted_without_weights():
-    assert training.parameters("tiny", 10) == 80 + 2890
-    assert training.parameters("tiny", 100) == 80 + 28900
+    assert catalogue.parameter_count("tiny", 10) == 80 + 2890
+    assert catalogue.parameter_count("tiny", 100) == 80 + 28900
     layer = keras.layers.Dense(2)  # counting leaves nothing behind that would spoil a later model
     layer.build((None, 3))
     assert np.isfinite(keras.ops.convert_to_numpy(layer(np.ones((1, 3), "float32")))).all()
 
 
 def test_default_folders_carry_model_and_dataset():
-    from keras_structnets.training.run import default_folder
+    from keras_structnets.training.trainer import default_folder
 
     assert default_folder(RECIPE) == pathlib.Path("runs/tiny_digits")
     moved = dataclasses.replace(RECIPE, dataset="some/where/")
