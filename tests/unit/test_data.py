@@ -243,7 +243,9 @@ def test_a_class_too_small_to_be_split_is_refused(folder):
         ValueError, match="class 'class 3' has 1 images, too few to use 1 for validation"
     ):
         training.load(folder)
-    with pytest.raises(ValueError, match="class 'class 1' has 5 images, too few to hold out 5"):
+    with pytest.raises(
+        ValueError, match="class 'class 1' has 5 images, too few to use 5 for validation"
+    ):
         training.load(folder, holdout_last_per_class=5)
 
 

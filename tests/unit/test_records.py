@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras_structnets import training, zoo
 from keras_structnets.training import catalogue, report
 from keras_structnets.zoo import records, registry
 
+RECORDS = pathlib.Path(__file__).parents[2] / "zoo"
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
 
@@ -145,6 +147,34 @@ def test_the_card_of_a_model_tells_its_records(place):
     (line,) = [row for row in catalogue.model_card("tiny").splitlines() if row.startswith("record")]
     assert "(mean of 2 seeds" in line
     assert "on Digits, weights='digits'" in line
+
+
+def test_the_card_has_budget_standard_error_and_test_accuracy(place):
+    folder = place / "tiny_digits"
+    results = json.loads((folder / "results.json").read_text())
+    found = np.mean([run["accuracy"] for run in results["runs"]])
+    card = report.record_card_of(folder)
+    assert "| budget | 2 epochs of 1,438 images" in card
+    assert f"| its standard error | {np.sqrt(found * (1 - found) / 359):.2%} |" in card
+    assert "confusion.png" in card
+    assert "test accuracy" not in card
+    path = place / "test_accuracy.json"
+    entry = {"sha256": results["weights"]["sha256"], "accuracy": 0.9123}
+    try:
+        path.write_text(json.dumps({"tiny_digits": entry}))
+        assert "| test accuracy | 91.23% |" in report.record_card_of(folder)
+        assert "| 91.23% |" in report.records_table()
+        path.write_text(json.dumps({"tiny_digits": entry | {"sha256": "0" * 64}}))
+        with pytest.raises(ValueError, match="'tiny_digits'.*Measure it again"):
+            report.records_table()
+    finally:
+        path.unlink()
+
+
+def test_the_card_has_the_difference_from_the_paper():
+    card = report.record_card_of(RECORDS / "linear_mix_a_cifar10_jpeg")
+    assert "| paper's accuracy | 91.3% |" in card
+    assert "| difference from the paper | -11.1 points |" in card
 
 
 def test_a_record_takes_runs_of_one_recipe_and_nothing_else(runs, tmp_path, place):

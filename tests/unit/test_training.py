@@ -114,6 +114,17 @@ def test_the_learning_rate_follows_the_schedule():
     assert warm == pytest.approx(
         [0, 0.1 * 10 / 11, *(0.05 * (1 + np.cos(np.pi * i / 39)) for i in (0, 14, 39))], abs=1e-7
     )
+    cycle = rates(schedule="one_cycle")  # 15 steps up
+    assert cycle == pytest.approx(
+        [
+            0.1 / 25,
+            0.1 / 25 + (0.1 - 0.1 / 25) * 10 / 15,
+            0.1 / 25 + (0.1 - 0.1 / 25) * 11 / 15,
+            0.05 * (1 + np.cos(np.pi * 10 / 35)),
+            0,
+        ],
+        abs=1e-7,
+    )
     steps = rates(schedule="step", drop_epochs=[2, 6], drop_factor=0.5)
     assert steps == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
 
@@ -124,6 +135,14 @@ def test_each_optimizer_takes_rate_and_decay(name):
     optimizer = recipe.make_optimizer(steps_per_epoch=5)
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
     assert optimizer.weight_decay == 0.01
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "nesterov"])
+def test_each_optimizer_works_by_itself_and_clips_gradients_if_asked(name):
+    optimizer = dataclasses.replace(RECIPE, optimizer=name).make_optimizer(steps_per_epoch=5)
+    assert optimizer.clipnorm is None
+    clipped = dataclasses.replace(RECIPE, optimizer=name, clipnorm=2.0)
+    assert clipped.make_optimizer(steps_per_epoch=5).clipnorm == 2.0
 
 
 def accuracy_of(results):
@@ -206,6 +225,40 @@ def test_a_run_with_augmentation_decay_and_schedule_trains(tmp_path):
     results = training.train(recipe, tmp_path / "out", verbose=0)
     assert accuracy_of(results) > 0.5
     assert training.evaluate(tmp_path / "out")["accuracy"] == accuracy_of(results)
+
+
+def test_the_confusion_matrix_has_a_row_for_each_class():
+    predictions = np.eye(3)[[0, 1, 1, 2, 0]]
+    counts = report.confusion(predictions, np.array([0, 1, 2, 2, 0]))
+    np.testing.assert_array_equal(counts, [[2, 0, 0], [0, 1, 0], [0, 1, 1]])
+
+
+def test_data_sets_have_their_own_names_in_titles():
+    for dataset, title in (
+        ("cifar10", "CIFAR-10"),
+        ("data/cifar100", "CIFAR-100"),
+        ("data/cifar10.tar.xz", "CIFAR-10"),
+        ("data/cifar10_jpeg", "CIFAR-10 (JPEG)"),
+        ("some/where.zip", "where"),
+    ):
+        assert report.title(dataset) == title
+
+
+def test_weights_that_are_not_finite_are_refused(run, tmp_path):
+    model = keras.saving.load_model(run[0] / "first.keras")
+    weights = model.get_weights()
+    weights[0][0] = np.nan
+    model.set_weights(weights)
+    model.save(tmp_path / "nan.keras")
+    with pytest.raises(ValueError, match=r"nan\.keras.* is not finite"):
+        training.evaluate(tmp_path / "nan.keras", "digits")
+
+
+def test_small_crops_need_weights_that_do_not_depend_on_the_image_size(tmp_path):
+    recipe = dataclasses.replace(RECIPE, small_crop_size=(6, 6), small_crop_epochs=1)
+    with pytest.raises(ValueError, match=r"'tiny' depend on the image size"):
+        training.train(recipe, tmp_path / "out", verbose=0)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_on_crops_with_mixing_smoothing_and_average_trains(tmp_path, pictures):

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_structnets import checks
 from keras_structnets.signatures import Path
-from keras_structnets.training.datasets import downloads, small
+from keras_structnets.training.datasets import builtin, downloads
 from keras_structnets.training.datasets.folders import MAX_BYTES, read
 from keras_structnets.training.datasets.registry import DATASETS, Source, register
 from keras_structnets.training.transforms import center_crop
@@ -16,12 +16,12 @@ __all__ = [
     "DATASETS",
     "Images",
     "Source",
+    "builtin",
     "downloads",
     "images_of",
     "load",
     "read",
     "register",
-    "small",
 ]
 
 
