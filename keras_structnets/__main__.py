@@ -13,12 +13,18 @@ import warnings
 import keras
 
 from keras_structnets import __version__, checks, training, zoo
+from keras_structnets.training import catalogue
+from keras_structnets.training._io import printable, require
+from keras_structnets.training.augment import OPERATIONS
+from keras_structnets.training.datasets import DATASETS
+from keras_structnets.training.pretraining import pretrain_and_save
+from keras_structnets.training.queue import train_queue
 from keras_structnets.training.recipe import CHOICES
 
-DATASETS = "|".join((*training.sources.NAMES, "PATH"))
+SOURCES = "|".join((*DATASETS, "PATH"))
 BACKENDS = ("jax", "torch", "tensorflow")
 BENCHMARKS = ("layers", "models", "figure1")
-COMMANDS = ("list", "show", "train", "pretrain", "record", "evaluate", "predict", "bench")
+COMMANDS = ("list", "show", "train", "pretrain", "publish", "evaluate", "predict", "bench")
 
 
 def main(argv=None):
@@ -39,22 +45,22 @@ def main(argv=None):
             print(f"structnets: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            print("structnets: interrupted. A training run goes on by --resume", file=sys.stderr)
+            print("structnets: interrupted. Continue a training run with --resume", file=sys.stderr)
             return 130
     return 0
 
 
 def list_models(pattern):
     """Print the table of models."""
-    console = training.extra("rich.console").Console()
+    console = require("rich.console").Console()
     if not console.is_terminal:
         console.width = 160  # a pipe has no width; keep each model on one line
-    console.print(training.table(pattern))
+    console.print(catalogue.model_table(pattern))
 
 
 def show(name):
     """Print what the zoo knows of one model, and its layers."""
-    print(training.card(name))
+    print(catalogue.model_card(name))
     zoo.build(name).summary()
 
 
@@ -62,16 +68,25 @@ def train(what, resume, out, overwrite, tensorboard, changes, **settings):
     """Train by a recipe, or by default settings, with those of the command line on top."""
     settings = {key: value for key, value in settings.items() if value is not None}
     if resume is not None:
-        if what is not None or changes or settings or out or overwrite:
+        if what or changes or settings or out or overwrite:
             raise ValueError(
-                "train: --resume goes on with a run as it is. Leave out all options but --backend "
+                "train: --resume continues a run as it is. Leave out all options but --backend "
                 "and --tensorboard."
             )
         training.resume(resume, tensorboard=tensorboard)
-    elif what is None:
+    elif not what:
         raise ValueError("train: give the NAME of a model, the path of a recipe, or --resume.")
+    elif len(what) > 1:
+        if changes or settings or overwrite or not all(path.endswith(".toml") for path in what):
+            raise ValueError(
+                "train: a queue takes paths of recipes, --out, --tensorboard and --backend. Write "
+                "other settings into the recipes."
+            )
+        failed = train_queue(what, out, tensorboard=tensorboard)
+        if failed:
+            raise ValueError(f"train: {len(failed)} of {len(what)} recipes failed, see above.")
     else:
-        recipe = _changed(what, settings, dict(changes))
+        recipe = _changed(what[0], settings, dict(changes))
         training.train(recipe, out, overwrite=overwrite, tensorboard=tensorboard)
 
 
@@ -90,15 +105,15 @@ def _changed(what, settings, changes):
 
 
 def pretrain(name, dataset, only_whitening, out, overwrite, seed):
-    """Start a SimNet from images without labels, and save it."""
+    """Pre-train a SimNet on images without labels, and save it."""
     how = "whitening" if only_whitening else "mixture"
     recipe = training.Recipe(name, dataset, seed=seed, pretrain=how)
-    training.pretrain(recipe, out, overwrite=overwrite)
+    pretrain_and_save(recipe, out, overwrite=overwrite)
 
 
-def record(runs, out, overwrite):
+def publish(runs, out, overwrite):
     """Make a record of finished runs."""
-    results = training.record(runs, out, overwrite=overwrite)
+    results = training.publish(runs, out, overwrite=overwrite)
     weights = results["weights"]
     print(f"weights as {weights['dtype']}, {weights['bytes']:,} bytes: {weights['accuracy']:.2%}")
 
@@ -112,7 +127,7 @@ def evaluate(model, dataset):
 def predict(model, images):
     """Print the class of each image."""
     for path, name, output in training.predict(model, images):
-        print(f"{path}\t{name}\t{output:.4f}")
+        print(f"{printable(path)}\t{printable(name)}\t{output:.4f}")
 
 
 def bench(what, pattern, rounds, batch_size, device, out):
@@ -122,7 +137,7 @@ def bench(what, pattern, rounds, batch_size, device, out):
         options["batch_size"] = batch_size
     elif batch_size is not None:
         raise ValueError("bench: --batch-size is for figure1. Leave it out.")
-    training.extra("matplotlib")
+    require("matplotlib")
     _benchmarks().main(what, out, device, **options)
 
 
@@ -148,7 +163,7 @@ def _parser():
     parser = _Parser(
         prog="structnets",
         description="Networks with structured neurons for Keras 3: list, train and use them. "
-        "KERAS_BACKEND or --backend jax, torch or tensorflow chooses what computes.",
+        "KERAS_BACKEND or --backend selects jax, torch or tensorflow.",
         epilog="example: structnets train simnet_2layer --dataset digits --epochs 30",
     )
     parser.add_argument("--version", action="version", version=f"keras_structnets {__version__}")
@@ -182,24 +197,24 @@ def _parser():
     sub = add(
         "pretrain",
         pretrain,
-        "start a SimNet from images without their labels, and write runs/<name>_pretrained/",
+        "pre-train a SimNet on images without labels, and write runs/<name>_pretrained/",
         "pretrain simnet_2layer --dataset digits",
     )
     sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
-    sub.add_argument("--dataset", metavar=DATASETS, default="digits")
+    sub.add_argument("--dataset", metavar=SOURCES, default="digits")
     sub.add_argument(
         "--only-whitening",
         action="store_true",
-        help="start the convolutions, and leave the similarities as they are",
+        help="pre-train the convolutions alone",
     )
     sub.add_argument("--seed", type=int, default=0, metavar="INT")
     _add_out(sub)
 
     sub = add(
-        "record",
-        record,
+        "publish",
+        publish,
         "make a record of finished runs that differ in seed or backend: results, card and small weights",
-        "record runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
+        "publish runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
     )
     sub.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
     _add_out(sub)
@@ -207,11 +222,11 @@ def _parser():
     sub = add(
         "evaluate",
         evaluate,
-        "print the accuracy of a saved model on held-out images",
+        "print the accuracy of a saved model on validation images",
         "evaluate runs/simnet_2layer_digits --dataset digits",
     )
     sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    sub.add_argument("--dataset", metavar=DATASETS, help="default: that of the run")
+    sub.add_argument("--dataset", metavar=SOURCES, help="default: that of the run")
 
     sub = add(
         "predict",
@@ -253,9 +268,11 @@ def _add_train_arguments(sub):
     """An option for each key of a recipe."""
     sub.add_argument(
         "what",
-        nargs="?",
+        nargs="*",
         metavar="NAME|RECIPE",
-        help="a name from the list, or a .toml file, which the other options override",
+        help="a name from the list, or a .toml file, which the other options override; several "
+        "files are trained one after another, each into runs/<name of the file>: runs that have "
+        "ended are skipped, and interrupted ones resumed",
     )
     sub.add_argument(
         "--set",
@@ -267,9 +284,7 @@ def _add_train_arguments(sub):
         help="a key of the recipe, or sizes.KEY for an argument of the model, see show NAME; may be "
         "repeated",
     )
-    sub.add_argument(
-        "--resume", metavar="FOLDER", help="go on with a run that was stopped or killed"
-    )
+    sub.add_argument("--resume", metavar="FOLDER", help="continue a run that was stopped or killed")
     sub.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard too")
     _add_out(sub)
     for field in dataclasses.fields(training.Recipe):
@@ -278,17 +293,21 @@ def _add_train_arguments(sub):
         options = {"type": field.type, "help": f"default: {field.default}"}
         if field.name == "dataset":
             options |= {
-                "metavar": DATASETS,
+                "metavar": SOURCES,
                 "help": "PATH: a sub-folder of images per class, also as .tar or .zip, or a .npz",
             }
         elif field.name in CHOICES:
             options["metavar"] = "|".join(CHOICES[field.name])
             if field.name == "pretrain":  # the option alone asks for the simpler start
                 options |= {"nargs": "?", "const": "whitening"}
-        elif field.name in ("image_size", "crop_size"):
+        elif field.name.endswith("_size") and field.name != "batch_size":
             options |= {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
         elif field.name == "drop_epochs":
             options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
+        elif field.name == "augmentation":
+            options |= {"type": str, "nargs": "*", "metavar": "|".join(OPERATIONS)}
+        elif field.name == "channels":
+            options |= {"type": int, "metavar": "1|3"}
         else:
             options["metavar"] = field.type.__name__.upper()
         sub.add_argument(f"--{field.name.replace('_', '-')}", **options)

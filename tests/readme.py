@@ -6,7 +6,8 @@ README.md has the zoo, zoo/README.md the records; `zoo/accuracy.png` is drawn to
 import pathlib
 import re
 
-from keras_structnets import training, zoo
+from keras_structnets import zoo
+from keras_structnets.training import report
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -23,7 +24,7 @@ def zoo_table():
     for name in zoo.list_models():
         info = zoo.info(name)
         count, operations = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
-        reached = [training.cards.mean(record.runs) for record in info.records.values()]
+        reached = [report.mean(record.runs) for record in info.records.values()]
         cells = [
             f"`{name}`",
             info.paper,
@@ -43,9 +44,9 @@ def with_table(text, table):
 
 
 if __name__ == "__main__":
-    for path, table in ((README, zoo_table()), (RECORDS, training.cards.table())):
+    for path, table in ((README, zoo_table()), (RECORDS, report.records_table())):
         path.write_text(with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
-    training.cards.draw(RECORDS.with_name("accuracy.png"))
+    report.draw_records(RECORDS.with_name("accuracy.png"))
     for folder in RECORDS.parent.glob("*/results.json"):
-        card = training.cards.card_of(folder.parent)
+        card = report.record_card_of(folder.parent)
         (folder.parent / "card.md").write_text(card, encoding="utf-8")

@@ -18,7 +18,7 @@ EXTRAS = {
     "zoo/baselines.py": {"keras_cv"},
     "analysis.py": {"scipy"},
     "zoo/weights.py": {"h5py"},  # what Keras itself depends on
-    "training/records.py": {"h5py"},
+    "training/publish.py": {"h5py"},
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},
     "ops/kernels/jax.py": {"jax"},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_structnets import training, zoo
+from keras_structnets.training import report
 from keras_structnets.zoo import records
 from tests.readme import README, RECORDS, with_table, zoo_table
 
@@ -17,7 +18,7 @@ ANEW = "write it anew with: python -m tests.readme"
 
 @pytest.mark.parametrize(
     ("path", "table"),
-    [(README, zoo_table), (RECORDS, training.cards.table)],
+    [(README, zoo_table), (RECORDS, report.records_table)],
     ids=["zoo", "records"],
 )
 def test_the_tables_are_current(path, table):
@@ -29,7 +30,7 @@ def test_the_tables_are_current(path, table):
 def test_a_record_is_whole_and_its_card_is_current(folder):
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     info = zoo.info(results["model"])
-    assert (folder / "card.md").read_text(encoding="utf-8") == training.cards.card_of(folder), ANEW
+    assert (folder / "card.md").read_text(encoding="utf-8") == report.record_card_of(folder), ANEW
     assert results["parameters"] == info.parameters
     assert results["flops"] == info.flops.total
     assert training.Recipe.read(folder / "recipe.toml").seed == results["runs"][0]["seed"]

@@ -1,31 +1,21 @@
-"""From a recipe to a result: `Recipe`, `load`, `train`, and what a finished run can do.
+"""From a recipe to a trained model, and what it can do.
 
 Needs the extra `train`: `pip install keras_structnets[train]`.
 """
 
-from keras_structnets.training.augment import random_crops, random_resized_crops
-from keras_structnets.training.catalogue import card, parameters, table
-from keras_structnets.training.data import Images, load
-from keras_structnets.training.extra import extra
+from keras_structnets.training.datasets import Images, load
+from keras_structnets.training.evaluate import evaluate, predict
+from keras_structnets.training.publish import publish
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.records import record
-from keras_structnets.training.run import pretrain, resume, train
-from keras_structnets.training.saved import evaluate, predict
+from keras_structnets.training.trainer import resume, train
 
 __all__ = [
     "Images",
     "Recipe",
-    "card",
     "evaluate",
-    "extra",
     "load",
-    "parameters",
     "predict",
-    "pretrain",
-    "random_crops",
-    "random_resized_crops",
-    "record",
+    "publish",
     "resume",
-    "table",
     "train",
 ]

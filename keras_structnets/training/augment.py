@@ -1,45 +1,152 @@
-"""Batches of randomly changed images, the same ones for the same seed and epoch."""
+"""Augmentation: registered operations, applied in the order of the recipe, and batches of the results."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_structnets.ops import kernels
-from keras_structnets.training.extra import extra
+from keras_structnets.training import transforms
 
-AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop_flip", "rand_augment")
+OPERATIONS = {}  # by name; `register` fills it
+FLIPS = ("random", "alternate")
 MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
 MIXES = ("none", *MIX_LAYERS)
-OPERATIONS_AT_ONCE = 2  # of RandAugment, for a batch
-FACTOR = 0.5  # its strength, of 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draw:
+    """What an operation may use beside the images.
+
+    Attributes:
+        rng: the batch's own `numpy.random.Generator`.
+        epoch: the number of the epoch, from 0.
+        indices: the index of each image in the training set, [n].
+        size: (height, width) of the model's input.
+    """
+
+    rng: np.random.Generator
+    epoch: int
+    indices: np.ndarray
+    size: tuple[int, ...]
+
+
+def register(name: str) -> Callable[[Any], Any]:
+    """Register an operation: a class that takes a recipe, and is called on images and a `Draw`.
+
+    Example:
+        >>> from keras_structnets.training.augment import OPERATIONS, register
+        >>> @register("darken")
+        ... class Darken:
+        ...     def __init__(self, recipe):
+        ...         pass
+        ...
+        ...     def __call__(self, images, draw):
+        ...         return images // 2
+        >>> ksn.training.Recipe("simnet_2layer", augmentation=["darken", "flip"]).augmentation
+        ('darken', 'flip')
+        >>> OPERATIONS.pop("darken").__name__
+        'Darken'
+    """
+    if name in OPERATIONS:
+        raise ValueError(f"register: the operation {name!r} exists. Choose another name.")
+
+    def add(operation):
+        OPERATIONS[name] = operation
+        return operation
+
+    return add
+
+
+@register("crop")
+class Crop:
+    """Pads each image with `pad` zeros and crops it at a random place."""
+
+    def __init__(self, recipe):
+        self.pad = recipe.pad
+
+    def __call__(self, images, draw):
+        """[n, h, w, c] -> [n, *draw.size, c]."""
+        return transforms.random_crops(images, draw.rng, self.pad, draw.size)
+
+
+@register("resized_crop")
+class ResizedCrop:
+    """Resizes a random part of each image to the whole, and crops it at a random place."""
+
+    def __init__(self, recipe):
+        self.area = recipe.crop_area
+
+    def __call__(self, images, draw):
+        """[n, h, w, c] -> [n, *draw.size, c]."""
+        images = transforms.random_resized_crops(images, draw.rng, self.area)
+        return transforms.random_crops(images, draw.rng, 0, draw.size)
+
+
+@register("flip")
+class Flip:
+    """Mirrors half of the images: at random, or each image in every second epoch."""
+
+    def __init__(self, recipe):
+        self.alternate, self.seed = recipe.flip == "alternate", recipe.seed
+
+    def __call__(self, images, draw):
+        """[n, h, w, c] -> [n, h, w, c]."""
+        if self.alternate:
+            first = np.random.default_rng(self.seed).random(draw.indices.max() + 1) < 0.5
+            mirrored = first[draw.indices] ^ bool(draw.epoch % 2)
+        else:
+            mirrored = draw.rng.random(len(images)) < 0.5
+        return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+
+@register("rand_augment")
+class RandAugment:
+    """Applies two operations of RandAugment (Cubuk et al. 2019), drawn for each batch."""
+
+    def __init__(self, recipe):
+        self.operations = transforms.rand_augment_operations()
+
+    def __call__(self, images, draw):
+        """[n, h, w, c] -> [n, h, w, c]."""
+        for name in draw.rng.choice(list(self.operations), 2):
+            images = self.operations[name](images, draw.rng)
+        return images
 
 
 class Batches(keras.utils.PyDataset):
     """Shuffled batches (images [b, h, w, c], one-hot labels [b, classes]), augmented by the recipe.
 
-    Order and augmentation depend on the seed, the epoch and the index of the batch alone. `start(epoch)`
-    comes before each epoch.
+    Order and augmentation depend on the seed, the epoch and the index of the batch alone. Call
+    `start(epoch)` before each epoch.
 
     Args:
         images: pixels 0..255, [n, height, width, channels].
         labels: class numbers, [n].
         n_classes: how many classes there are.
-        recipe: a `Recipe`; what it says of `batch_size`, `augmentation`, `pad`, `crop_size`,
-            `crop_area`, `mix` and `seed` has a part.
+        recipe: a `Recipe`.
+        size: (height, width) of the model's input; None for that of the recipe's crops.
     """
 
-    def __init__(self, images, labels, n_classes, recipe):
+    def __init__(self, images, labels, n_classes, recipe, size=None):
         super().__init__()
         self.images, self.labels, self.recipe = images, one_hot(labels, n_classes), recipe
-        if recipe.augmentation == "rand_augment":
-            self.operations = rand_augment_operations()
+        self.size = tuple(size or recipe.crop_size or images.shape[1:3])
+        self.operations = [OPERATIONS[name](recipe) for name in recipe.augmentation]
         if recipe.mix != "none":
-            self.mix = ByKeras(MIX_LAYERS[recipe.mix](seed=0))
+            self.mix = transforms.ByKeras(MIX_LAYERS[recipe.mix](seed=0))
         self.start(0)
 
+    @functools.cached_property
+    def fingerprint(self):
+        """A checksum of all images and labels, without augmentation."""
+        return zlib.crc32(self.labels, zlib.crc32(np.ascontiguousarray(self.images)))
+
     def start(self, epoch):
-        """Shuffle anew for the epoch."""
+        """Shuffle for the epoch."""
         self.epoch = epoch
         self.order = self._rng().permutation(len(self.images))
 
@@ -48,253 +155,18 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         size = self.recipe.batch_size
-        batch = self.order[index * size : (index + 1) * size]
-        rng = self._rng(index)
-        images, labels = self._augmented(self.images[batch], rng), self.labels[batch]
+        indices = self.order[index * size : (index + 1) * size]
+        draw = Draw(self._rng(index), self.epoch, indices, self.size)
+        images, labels = self.images[indices], self.labels[indices]
+        for operation in self.operations:
+            images = operation(images, draw)
+        images = transforms.center_crop(images, self.size)
         if self.recipe.mix != "none":
-            images, labels = self.mix(images, rng, labels)
+            images, labels = self.mix(images, draw.rng, labels)
         return images, labels
-
-    def _augmented(self, images, rng):
-        recipe = self.recipe
-        size = recipe.crop_size or images.shape[1:3]
-        if recipe.augmentation == "none":
-            return centre_crop(images, size)
-        if recipe.augmentation == "resized_crop_flip":
-            images = random_resized_crops(images, rng, recipe.crop_area)
-            return random_crops(images, rng, 0, size, flip=True)
-        flip = recipe.augmentation != "crop"
-        images = random_crops(images, rng, recipe.pad, size, flip)
-        if recipe.augmentation == "rand_augment":
-            for name in rng.choice(list(self.operations), OPERATIONS_AT_ONCE):
-                images = self.operations[name](images, rng)
-        return images
 
     def _rng(self, *index):
         return np.random.default_rng((self.recipe.seed, self.epoch, *index))
-
-
-class ByKeras:
-    """A preprocessing layer of Keras that draws from a NumPy generator, not from its own state.
-
-    Args:
-        layer: one of `keras.layers` that draws for the images, [n, h, w, c] with pixels 0..255.
-    """
-
-    def __init__(self, layer):
-        self.layer, self.seeds = layer, keras.random.SeedGenerator(0)
-        self.change = kernels.select("compiled")(self._change)
-        self.transform = kernels.select("compiled")(self._transform, by_xla=True)
-
-    def __call__(self, images, rng, labels=None):
-        """The changed images, of the same type, or these and the changed one-hot labels."""
-        state = np.array([rng.integers(2**31), 0], "uint32")
-        given = (state, images) if labels is None else (state, images, labels)
-        changed = self.change(*map(keras.ops.convert_to_tensor, given))
-        images, *rest = map(keras.ops.convert_to_numpy, changed)
-        return (images, *rest) if rest else images
-
-    def _change(self, state, images, *labels):
-        with keras.StatelessScope([(self.seeds.state, state)]):
-            drawn = self.layer.get_random_transformation(images, seed=self.seeds)
-            return self.transform(drawn, images, *labels)
-
-    def _transform(self, drawn, images, *labels):
-        dtype = keras.backend.standardize_dtype(images.dtype)
-        images = self.layer.transform_images(keras.ops.cast(images, "float32"), drawn)
-        labels = [self.layer.transform_labels(part, drawn) for part in labels]
-        images = keras.ops.clip(images, 0, 255)  # interpolation rounds
-        if keras.backend.is_int_dtype(dtype):
-            images = keras.ops.round(images)
-        return keras.ops.cast(images, dtype), *labels
-
-
-def rand_augment_operations():
-    """The operations of RandAugment (Cubuk et al. 2019), by name: functions of images and a generator.
-
-    `keras.layers.RandAugment` has the same and would do all of them twice to keep the two that it
-    draws. Its own layers are taken, save where they are slow or wrong for us: on PyTorch it moves
-    pixels image by image, it smooths with a border of zeros, and slowly on JAX, and it equalizes a
-    batch by one histogram.
-    """
-    layers, options = keras.layers, {"value_range": (0, 255), "seed": 0}
-    of_keras = {
-        "brightness": layers.RandomBrightness(FACTOR, **options),
-        "colour": layers.RandomColorDegeneration(FACTOR, **options),
-        "contrast": layers.RandomContrast(FACTOR, **options),
-        "posterize": layers.RandomPosterization(round(8 * FACTOR), **options),
-        "solarize": layers.Solarization(FACTOR, FACTOR, **options),
-        "contrast by itself": layers.AutoContrast((0, 255)),
-    }
-    return {name: ByKeras(layer) for name, layer in of_keras.items()} | {
-        "sharpness": sharpened,
-        "equalize": lambda images, rng: equalized(images),
-        "shear": sheared,
-        "translate": translated,
-        "rotate": rotated,
-    }
-
-
-def sheared(images, rng):
-    """Each image slanted along both axes, by up to `FACTOR` pixels a pixel."""
-    matrices = np.tile(np.eye(2), (len(images), 1, 1))
-    matrices[:, [0, 1], [1, 0]] = rng.uniform(-FACTOR, FACTOR, (len(images), 2))
-    return moved(images, matrices)
-
-
-def translated(images, rng):
-    """Each image shifted along both axes, by up to `FACTOR` of its size."""
-    shifts = rng.uniform(-FACTOR, FACTOR, (len(images), 2)) * images.shape[2:0:-1]
-    return moved(images, np.tile(np.eye(2), (len(images), 1, 1)), shifts)
-
-
-def rotated(images, rng):
-    """Each image turned about its middle, by up to `FACTOR` of a whole turn."""
-    angles = 2 * np.pi * rng.uniform(-FACTOR, FACTOR, len(images))
-    sine, cosine = np.sin(angles), np.cos(angles)
-    matrices = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], -2)
-    return moved(images, matrices)
-
-
-def moved(images, matrices, shifts=0.0):
-    """Each pixel from elsewhere in its image, which is mirrored at its border (bilinear, by Pillow).
-
-    The pixel at (x, y) from the middle comes from `matrix @ (x, y) + shift`.
-
-    Shapes: images [n, h, w, c], matrices [n, 2, 2], shifts [n, 2] -> [n, h, w, c], of the same type.
-    """
-    pillow = extra("PIL.Image")
-    n, height, width, _ = images.shape
-    size, shifts = np.array([width, height]), np.broadcast_to(shifts, (n, 2))
-    corners = size * [[0, 0], [0, 1], [1, 1], [1, 0]]
-    origins = (corners - size / 2) @ np.swapaxes(matrices, 1, 2) + size / 2 + shifts[:, None]
-    border = int(max(0, -origins.min(), (origins - size).max())) + 2  # one more is interpolated
-    rows, columns = (np.pad(np.arange(side), border, mode="symmetric") for side in (height, width))
-    padded = images.take(columns, 2).take(rows, 1)
-    origins += border
-    origins[..., 1] += padded.shape[1] * np.arange(n)[:, None]  # one image stands below the other
-    targets = [(0, height * i, width, height * (i + 1)) for i in range(n)]
-    mesh = list(zip(targets, origins.reshape(n, 8).tolist(), strict=True))
-
-    def move(tower):
-        how = pillow.Transform.MESH, mesh, pillow.Resampling.BILINEAR
-        tower = pillow.fromarray(np.ascontiguousarray(tower)).transform((width, n * height), *how)
-        return np.asarray(tower).reshape(n, height, width, -1)
-
-    tower = padded.reshape(-1, *padded.shape[2:])
-    if images.dtype == "uint8" and images.shape[-1] == 3:
-        return move(tower)
-    return np.concatenate([move(plane) for plane in np.moveaxis(tower, -1, 0)], -1)
-
-
-def sharpened(images, rng):
-    """Each image mixed with a smoothed one, which has a share of up to twice `FACTOR`.
-
-    The smoothed pixel is the mean over 3x3 where the middle counts five times, as in RandAugment's
-    code; pixels at the border of the image stay as they are.
-    """
-    shares = rng.uniform(0, 2 * FACTOR, (len(images), 1, 1, 1))
-    pixels = images.astype("float32")
-    inner, rows = pixels[:, 1:-1, 1:-1], pixels[:, :-2] + pixels[:, 1:-1] + pixels[:, 2:]
-    smooth = (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * inner) / 13
-    inner += shares.astype("float32") * (smooth - inner)
-    whole = np.issubdtype(images.dtype, np.integer)
-    return (np.rint(pixels) if whole else pixels).astype(images.dtype)
-
-
-def equalized(images):
-    """Pixels 0..255 so that each channel of each image has each value about as often.
-
-    `keras.layers.Equalization` takes one histogram for the whole batch, and on JAX a loop for it.
-
-    Shapes: [n, h, w, c] -> [n, h, w, c], of the same type.
-    """
-    planes = np.moveaxis(images, -1, 1)
-    pixels = planes.reshape(-1, planes[0, 0].size)
-    values = pixels.clip(0, 255).astype("uint8")
-    places = values + 256 * np.arange(len(values), dtype="int32")[:, None]  # a table for each plane
-    counts = np.bincount(places.ravel(), minlength=256 * len(values)).reshape(-1, 256)
-    rest = pixels.shape[1] - counts[np.arange(len(counts)), values.min(1)]  # above the lowest
-    rest = rest[:, None]
-    tables = (counts.cumsum(1) - pixels.shape[1] + rest) * 255 / np.maximum(rest, 1)
-    tables = np.rint(tables).astype(images.dtype)
-    equal = np.where(rest == 0, pixels, tables.ravel()[places])
-    return np.moveaxis(equal.reshape(planes.shape), 1, -1)
-
-
-def random_crops(
-    images: np.ndarray,
-    rng: np.random.Generator,
-    pad: int = 0,
-    size: Sequence[int] | None = None,
-    flip: bool = False,
-) -> np.ndarray:
-    """Each image padded with zeros by `pad` and cropped to `size` at a place of its own.
-
-    Keras' `RandomCrop` takes one place for the whole batch (keras issue 16399).
-
-    Shapes: [n, h, w, c] -> [n, *size, c].
-
-    Args:
-        images: NumPy array.
-        rng: a `numpy.random.Generator`.
-        pad: pixels added on each side.
-        size: (height, width) of the crops; None for that of the images.
-        flip: whether half of the images, at random, are mirrored too.
-
-    Example:
-        >>> images = np.arange(8.0).reshape(2, 1, 4, 1)  # two rows of pixels
-        >>> crops = ksn.training.random_crops(images, np.random.default_rng(1), size=(1, 3))
-        >>> crops[..., 0].tolist()
-        [[[0.0, 1.0, 2.0]], [[5.0, 6.0, 7.0]]]
-    """
-    n, height, width, _ = images.shape
-    rows, columns = size or (height, width)
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    top = rng.integers(0, height + 2 * pad - rows + 1, n)
-    left = rng.integers(0, width + 2 * pad - columns + 1, n)
-    crops = np.empty((n, rows, columns, images.shape[-1]), images.dtype)
-    for crop, image, i, j in zip(crops, padded, top, left, strict=True):
-        crop[...] = image[i : i + rows, j : j + columns]
-    if flip:
-        mirrored = rng.random(n) < 0.5
-        crops[mirrored] = crops[mirrored, :, ::-1]
-    return crops
-
-
-def random_resized_crops(images: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
-    """A part of each image, at a place of its own, resized to the whole (bilinear, by Pillow).
-
-    The part has the image's proportions, and a share of its area that is uniform in [`area`, 1].
-
-    Shapes: [n, h, w, c] -> [n, h, w, c], of the same type.
-
-    Args:
-        images: NumPy array.
-        rng: a `numpy.random.Generator`.
-        area: smallest share of the area, above 0 and at most 1.
-
-    Raises:
-        ImportError: if the extra `train` is not installed.
-
-    Example:
-        >>> images = np.zeros((2, 32, 32, 3), "uint8")
-        >>> images[:, :, 16:] = 255  # dark on the left, bright on the right
-        >>> parts = ksn.training.random_resized_crops(images, np.random.default_rng(0), area=0.9)
-        >>> parts.shape, parts[:, :, 0].max().item(), parts[:, :, -1].min().item()
-        ((2, 32, 32, 3), 0, 255)
-    """
-    n = len(images)
-    size = images.shape[2:0:-1]
-    share = np.sqrt(rng.uniform(area, 1, (n, 1)))  # of each side
-    places = rng.random((2, n)).T - 0.5
-    return moved(images, share[..., None] * np.eye(2), places * (1 - share) * size)
-
-
-def centre_crop(images, size):
-    """The middle of each image: [n, h, w, c] -> [n, *size, c]."""
-    top, left = ((n - s) // 2 for n, s in zip(images.shape[1:3], size, strict=True))
-    return images[:, top : top + size[0], left : left + size[1]]
 
 
 def one_hot(labels, n_classes):

@@ -1,15 +1,15 @@
-"""The zoo as a reader sees it: a table of all names, and a card for one."""
+"""The zoo on the command line: a table of all models, and a card for one."""
 
 import re
 from typing import Any
 
 from keras_structnets import checks, zoo
-from keras_structnets.training import cards
-from keras_structnets.training.extra import extra
+from keras_structnets.training import report
+from keras_structnets.training._io import require
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 
-def parameters(name: str, num_classes: int = 10) -> int:
+def parameter_count(name: str, num_classes: int = 10) -> int:
     """Trainable parameters of `name` at its default sizes. Quick: builds shapes, no weights.
 
     Raises:
@@ -17,13 +17,14 @@ def parameters(name: str, num_classes: int = 10) -> int:
         ImportError: for a baseline whose library is not installed.
 
     Example:
-        >>> ksn.training.parameters("simnet_2layer", num_classes=100)
+        >>> from keras_structnets.training import catalogue
+        >>> catalogue.parameter_count("simnet_2layer", num_classes=100)
         70338
     """
     return of_skeleton(parameters_of, name, num_classes)
 
 
-def table(pattern: str | None = None) -> Any:
+def model_table(pattern: str | None = None) -> Any:
     """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary.
 
     Raises:
@@ -31,7 +32,8 @@ def table(pattern: str | None = None) -> Any:
         ImportError: if the extra `train` is not installed.
 
     Example:
-        >>> table = ksn.training.table("linear_mix_*")
+        >>> from keras_structnets.training import catalogue
+        >>> table = catalogue.model_table("linear_mix_*")
         >>> table.row_count, [column.header for column in table.columns][:3]
         (3, ['name', 'paper', 'parameters'])
     """
@@ -41,8 +43,8 @@ def table(pattern: str | None = None) -> Any:
             f"list: no model matches {pattern!r}.{checks.did_you_mean(pattern, zoo.list_models())} "
             "Use wildcards, as in 'simnet*'."
         )
-    escape = extra("rich.markup").escape  # square brackets stay as they are
-    grid = extra("rich.table").Table()
+    escape = require("rich.markup").escape  # square brackets stay as they are
+    grid = require("rich.table").Table()
     for column in ("name", "paper"):
         grid.add_column(column, no_wrap=column == "name")
     for column in ("parameters", "printed"):
@@ -55,14 +57,15 @@ def table(pattern: str | None = None) -> Any:
     return grid
 
 
-def card(name: str) -> str:
+def model_card(name: str) -> str:
     """What the zoo knows of `name`, as text: paper, sizes, and parameters by number of classes.
 
     Raises:
         ValueError: for a name that is not in the zoo.
 
     Example:
-        >>> print(ksn.training.card("simnet_mlp"))
+        >>> from keras_structnets.training import catalogue
+        >>> print(catalogue.model_card("simnet_mlp"))
         simnet_mlp: similarity and MEX on whole images (Figure 1a)
         paper: Deep SimNets
         input: (32, 32, 3), raw pixels 0..255
@@ -87,14 +90,14 @@ def card(name: str) -> str:
         )
     lines.append(f"operations for one image: {_flops(name)}")
     lines += [
-        f"record: {cards.spread(record.runs)} on {cards.title(dataset)}, weights={dataset!r}"
+        f"record: {report.spread(record.runs)} on {report.title(dataset)}, weights={dataset!r}"
         for dataset, record in info.records.items()
     ]
     return "\n".join(lines)
 
 
 def _count(name, num_classes=10):
-    return _or_what_is_missing(lambda: f"{parameters(name, num_classes):,}")
+    return _or_what_is_missing(lambda: f"{parameter_count(name, num_classes):,}")
 
 
 def _flops(name):

@@ -1,4 +1,4 @@
-"""A run's state on disk: all that the rest of the run depends on, so that it can be taken up again."""
+"""A run's state on disk: all that the rest of the run depends on."""
 
 import csv
 import io
@@ -10,38 +10,38 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_structnets.training import files
+from keras_structnets.training import _io
 
 NAME = "checkpoint.npz"
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state of a run in one file, written anew after each epoch.
+    """Saves the state of a run in one file after each epoch.
 
     The state is every variable of the model (weights, moving statistics and random seeds of layers)
     and of the optimizer (slots, step, averages), and the history. The order of the images, their
-    augmentation and the global random state are functions of the seed and the epoch. So a run that is
-    taken up after a kill ends with the weights that it would have had.
+    augmentation and the global random state are functions of the seed and the epoch. A resumed run is
+    therefore bit-identical to an uninterrupted one.
 
-    An epoch whose loss is not finite is not kept.
+    An epoch whose loss is not finite is not saved.
 
     Args:
         folder: the run's folder.
-        seed: the run's seed.
+        recipe: the run's `Recipe`.
         batches: the `Batches` that the model is fitted on.
     """
 
-    def __init__(self, folder, seed, batches):
+    def __init__(self, folder, recipe, batches):
         super().__init__()
         self.path = pathlib.Path(folder, NAME)
-        self.seed, self.batches = seed, batches
+        self.recipe, self.batches = recipe, batches
         self.history = []  # one dict of measures per epoch
         self.seconds = 0.0
         self._since = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Draw the epoch's seed and shuffle its batches."""
-        keras.utils.set_random_seed(epoch_seed(self.seed, epoch))
+        keras.utils.set_random_seed(epoch_seed(self.recipe.seed, epoch))
         self.batches.start(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -58,11 +58,13 @@ class Checkpoint(keras.callbacks.Callback):
         self._since = now
         about = {
             "backend": keras.backend.backend(),
+            "recipe": self.recipe.text(),
+            "data": self.batches.fingerprint,
             "history": self.history,
             "seconds": self.seconds,
         }
         arrays = {k: keras.ops.convert_to_numpy(v) for k, v in self._variables().items()}
-        files.write_by(self.path, lambda file: np.savez(file, about=json.dumps(about), **arrays))
+        _io.write_by(self.path, lambda file: np.savez(file, about=json.dumps(about), **arrays))
 
     def write_history(self):
         """`history.csv`: a row of measures per epoch."""
@@ -70,19 +72,19 @@ class Checkpoint(keras.callbacks.Callback):
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *self.history[0]])
         writer.writerows([i, *row.values()] for i, row in enumerate(self.history, start=1))
-        files.write(self.path.with_name("history.csv"), text.getvalue())
+        _io.write(self.path.with_name("history.csv"), text.getvalue())
 
     def restore(self):
-        """Give model, optimizer and history the state in the file; the number of epochs done.
+        """Restore model, optimizer and history; the number of epochs done.
 
         Raises:
-            ValueError: if the file is of another backend or of another model.
+            ValueError: if the file is of another backend, model, recipe or data set.
         """
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = dict(file)
             about = json.loads(str(arrays.pop("about")))
-        except (zipfile.BadZipFile, ValueError, KeyError) as error:
+        except (zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
             raise ValueError(
                 f"train: {str(self.path)!r} is no checkpoint: {error}. Begin again with --overwrite."
             ) from error
@@ -90,8 +92,9 @@ class Checkpoint(keras.callbacks.Callback):
         if about["backend"] != backend:
             raise ValueError(
                 f"train: the run in {str(self.path.parent)!r} began on {about['backend']}, and this is "
-                f"{backend}. Go on with --backend {about['backend']}."
+                f"{backend}. Resume it with --backend {about['backend']}."
             )
+        self._refuse_changes(about)
         variables = self._variables()
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         if shapes != {name: tuple(variable.shape) for name, variable in variables.items()}:
@@ -106,6 +109,20 @@ class Checkpoint(keras.callbacks.Callback):
         if self.history:
             self.write_history()  # a kill may have come between the two files
         return len(self.history)
+
+    def _refuse_changes(self, about):
+        """A ValueError if the recipe or the data are not those that the run began with."""
+        changed = self.recipe.difference(type(self.recipe).from_text(about["recipe"]))
+        if changed:
+            raise ValueError(
+                f"train: the `{changed[0]}` of {str(self.path.with_name('recipe.toml'))!r} was changed "
+                "since the run began. Undo the change, or begin again with --overwrite."
+            )
+        if about["data"] != self.batches.fingerprint:
+            raise ValueError(
+                f"train: the images of {self.recipe.dataset!r} were changed since the run in "
+                f"{str(self.path.parent)!r} began. Restore them, or begin again with --overwrite."
+            )
 
     def _variables(self):
         named = {f"model_{i}": v for i, v in enumerate(self.model.variables)}

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a training run does, in one TOML file."""
 
 import dataclasses
-import json
+import math
 import pathlib
 import tomllib
 from collections.abc import Sequence
@@ -11,21 +11,14 @@ import keras
 
 from keras_structnets import checks
 from keras_structnets.signatures import Path
-from keras_structnets.training import files
-from keras_structnets.training.augment import AUGMENTATIONS, MIXES
+from keras_structnets.training import _io
+from keras_structnets.training.augment import FLIPS, MIXES, OPERATIONS
+from keras_structnets.training.optimizers import OPTIMIZERS, SCHEDULES, optimizer
 
-OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "sgd": keras.optimizers.SGD,
-    "nesterov": lambda *args, **kwargs: keras.optimizers.SGD(
-        *args, momentum=0.9, nesterov=True, **kwargs
-    ),
-}
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
-    "schedule": ("constant", "cosine", "step"),
-    "augmentation": AUGMENTATIONS,
+    "schedule": tuple(SCHEDULES),
+    "flip": FLIPS,
     "mix": MIXES,
     "pretrain": ("none", "whitening", "mixture"),
 }
@@ -43,21 +36,29 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images per step.
         optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).
-        learning_rate: the first learning rate.
-        schedule: "constant"; "cosine", down to zero at the end; or "step", times `drop_factor`
-            after each of `drop_epochs`.
-        warmup_epochs: in which the rate of the cosine schedule first rises from zero.
+        learning_rate: the learning rate before the schedule.
+        schedule: "constant"; "cosine", down to zero at the end; "one_cycle", a linear rise from 1/25 of
+            the rate over the first 30% of the steps, then a cosine down to zero (Smith and Topin 2019);
+            or "step", times `drop_factor` after each of `drop_epochs`.
+        warmup_epochs: epochs in which the rate of "cosine" rises from zero, or that of "one_cycle" from
+            1/25; 0 for no warm-up of "cosine" and the 30% of "one_cycle".
         drop_epochs: epochs after which the step schedule lowers the rate.
         drop_factor: what the step schedule multiplies the rate by.
         weight_decay: decay per step as a share of each weight, times the learning rate.
-        augmentation: "none"; "crop", each image padded with zeros and cropped at a random place of
-            its own; "crop_flip", the same and half of the images mirrored; "resized_crop_flip", a
-            random part of each image resized to the whole, and half of them mirrored; "rand_augment",
-            after "crop_flip" two operations of RandAugment (Cubuk et al. 2019), drawn for each batch.
-        pad: pixels that the crop pads on each side.
+        clipnorm: largest norm of the gradient of each weight, see `keras.optimizers.Optimizer`; 0 for none.
+        augmentation: operations that are applied in this order: "crop", each image padded with zeros
+            and cropped at a random place; "flip", half of the images mirrored; "resized_crop", a random
+            part of each image resized to the whole; "rand_augment", two operations of RandAugment
+            (Cubuk et al. 2019), drawn for each batch. `augment.register` adds others.
+        pad: pixels that "crop" pads on each side.
+        flip: which half "flip" mirrors: "random", drawn in each epoch; or "alternate", each image in
+            every second epoch, from a random one of the first two.
         crop_size: (height, width) of the crops and of the model's input, at most `image_size`; None for
-            whole images. Held-out images are cropped in the middle.
+            whole images. Validation images are cropped in the middle.
         crop_area: smallest share of the image's area that a resized crop takes.
+        small_crop_size: `crop_size` in the first `small_crop_epochs`, for models whose weights do not
+            depend on the image size; None for that of the other epochs.
+        small_crop_epochs: epochs of training on small crops.
         mix: "none", or "mixup" or "cutmix" by Keras' layers of these names.
         label_smoothing: share of each label that is spread over all classes.
         ema: momentum of an exponential moving average of the weights, which replaces them in
@@ -66,8 +67,10 @@ class Recipe:
             "whitening" for its convolutions, or "mixture" for its similarities too.
         seed: of the initial weights and of the order and augmentation of the images.
         image_size: (height, width) that all images are resized to; None for that of the first one.
-        validation_fraction: share of each class that is held out of a folder.
-        holdout_last_per_class: hold out the last so many images of each class by file name instead.
+        channels: 1 for grey and 3 for colour images; None for colour if any image has it, see `load`.
+        validation_fraction: share of each class of a folder that is used for validation.
+        holdout_last_per_class: use the last so many images of each class by file name
+            for validation instead.
         sizes: the architecture's own arguments, see `keras_structnets.zoo.info(model).sizes`.
 
     Raises:
@@ -91,16 +94,21 @@ class Recipe:
     drop_epochs: Sequence[int] = ()
     drop_factor: float = 0.1
     weight_decay: float = 0.0
-    augmentation: str = "none"
+    clipnorm: float = 0.0
+    augmentation: Sequence[str] = ()
     pad: int = 4
+    flip: str = "random"
     crop_size: Sequence[int] | None = None
     crop_area: float = 0.64
+    small_crop_size: Sequence[int] | None = None
+    small_crop_epochs: int = 0
     mix: str = "none"
     label_smoothing: float = 0.0
     ema: float = 0.0
     pretrain: str = "none"
     seed: int = 0
     image_size: Sequence[int] | None = None
+    channels: int | None = None
     validation_fraction: float = 0.2
     holdout_last_per_class: int = 0
     sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -108,79 +116,73 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
-        if self.warmup_epochs and (self.schedule != "cosine" or self.warmup_epochs >= self.epochs):
+        warms_up = self.schedule in ("cosine", "one_cycle")
+        if self.warmup_epochs and (not warms_up or self.warmup_epochs >= self.epochs):
             raise ValueError(
                 f"Recipe: `warmup_epochs` is {self.warmup_epochs:g} with schedule={self.schedule!r} "
-                f"and epochs={self.epochs}. Use it with 'cosine', and fewer than `epochs`."
+                f"and epochs={self.epochs}. Use it with 'cosine' or 'one_cycle', and fewer than `epochs`."
             )
-
-        size = self.image_size or (0, 0)
-        if self.crop_size and any(c > n for c, n in zip(self.crop_size, size, strict=True)):
+        if bool(self.small_crop_size) != bool(self.small_crop_epochs) or (
+            self.small_crop_epochs >= self.epochs
+        ):
             raise ValueError(
-                f"Recipe: `crop_size` is {self.crop_size} with image_size={self.image_size}. Give an "
-                "image_size that is at least as large."
+                f"Recipe: `small_crop_size` is {self.small_crop_size} and `small_crop_epochs` "
+                f"{self.small_crop_epochs}, with epochs={self.epochs}. Give both, and fewer than `epochs`."
+            )
+        self._fits("crop_size", self.image_size or (0, 0))
+        self._fits("small_crop_size", self.crop_size or self.image_size or (math.inf, math.inf))
+
+    def _fits(self, name, size):
+        crop = getattr(self, name)
+        if crop and any(c > n for c, n in zip(crop, size, strict=True)):
+            raise ValueError(
+                f"Recipe: `{name}` is {crop} with image_size={self.image_size} and crop_size="
+                f"{self.crop_size}. Use crops that are smaller, or give a larger image_size."
             )
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The recipe in the TOML file `path`."""
+        return cls.from_text(
+            pathlib.Path(path).read_text(encoding="utf-8"), f"Recipe {str(path)!r}"
+        )
+
+    @classmethod
+    def from_text(cls, text: str, owner: str = "Recipe") -> Self:
+        """The recipe in the TOML `text`; `owner` names it in errors."""
         try:
-            values = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            values = tomllib.loads(text)
         except ValueError as error:
-            raise ValueError(f"Recipe: {str(path)!r} is not TOML: {error}.") from error
+            raise ValueError(f"{owner} is not TOML: {error}.") from error
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
-            checks.one_of(f"Recipe {str(path)!r}", "key", name, known)
+            checks.one_of(owner, "key", name, known)
         if "model" not in values:
             raise ValueError(
-                f"Recipe {str(path)!r}: the key `model` is missing. Add for example "
-                'model = "simnet_2layer".'
+                f'{owner}: the key `model` is missing. Add for example model = "simnet_2layer".'
             )
         return cls(**values)
 
     def write(self, path: Path, header: str = "") -> None:
         """Write the TOML file `path`; `header` goes on top as comments."""
-        files.write(path, self.text(header))
+        _io.write(path, self.text(header))
 
     def text(self, header: str = "") -> str:
         """The recipe as TOML; `header` goes on top as comments."""
         values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        sizes = values.pop("sizes")
-        lines = [f"# {line}" for line in header.splitlines()] + _lines(values)
-        if sizes:
-            lines += ["", "[sizes]", *_lines(sizes)]
-        return "\n".join(lines) + "\n"
+        if not values["sizes"]:
+            del values["sizes"]
+        comments = [f"# {line}\n" for line in header.splitlines()]
+        return "".join(comments) + _io.require("tomli_w").dumps(values)
+
+    def difference(self, other: Self) -> list[str]:
+        """The keys whose values differ from those of another recipe."""
+        values = dataclasses.asdict(other)
+        return [key for key, value in dataclasses.asdict(self).items() if value != values[key]]
 
     def make_optimizer(self, steps_per_epoch: int) -> keras.optimizers.Optimizer:
         """The Keras optimizer, its rate following the schedule."""
-        rate = self.learning_rate
-        if self.schedule == "cosine":
-            steps = self.epochs * steps_per_epoch
-            warmup = round(self.warmup_epochs * steps_per_epoch)
-            rising = {"warmup_target": rate, "warmup_steps": warmup} if warmup else {}
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0 if warmup else rate, steps - warmup, **rising
-            )
-        elif self.schedule == "step" and self.drop_epochs:
-            rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-                [epoch * steps_per_epoch for epoch in self.drop_epochs],
-                [rate * self.drop_factor**i for i in range(len(self.drop_epochs) + 1)],
-            )
-        average = {"use_ema": True, "ema_momentum": self.ema} if self.ema else {}
-        return OPTIMIZERS[self.optimizer](rate, weight_decay=self.weight_decay or None, **average)
-
-
-def _lines(values):
-    """`key = value` of TOML for strings, numbers, booleans and lists of them."""
-    return [f"{key} = {_toml(value)}" for key, value in values.items()]
-
-
-def _toml(value):
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, (bool, str)):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+        return optimizer(self, steps_per_epoch)
 
 
 def _text(name, value):
@@ -193,30 +195,23 @@ def _integer(minimum):
     return lambda name, value: checks.integer("Recipe", name, value, minimum)
 
 
+def _number(low=0.0, high=math.inf, includes=()):
+    """A float in the open interval (low, high), or one of the ends in `includes`."""
+
+    def check(name, value):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not (low < value < high or value in includes):
+            left, right = ("[" if low in includes else "("), ("]" if high in includes else ")")
+            raise ValueError(
+                f"Recipe: `{name}` must be a number in {left}{low:g}, {high:g}{right}, got {value!r}."
+            )
+        return float(value)
+
+    return check
+
+
 def _choice(name, value):
     return checks.one_of("Recipe", name, value, CHOICES[name])
-
-
-def _positive(name, value):
-    return checks.positive("Recipe", name, value)
-
-
-def _fraction(name, value):
-    if _positive(name, value) >= 1:
-        raise ValueError(
-            f"Recipe: `{name}` must be above 0 and below 1, got {value!r}. Use for example 0.2."
-        )
-    return float(value)
-
-
-def _or(limit, check):
-    """`check`, which leaves out one end of its range, and that end too."""
-
-    def with_limit(name, value):
-        is_limit = value == limit and not isinstance(value, bool)
-        return float(limit) if is_limit else check(name, value)
-
-    return with_limit
 
 
 def _epochs(name, value):
@@ -229,8 +224,21 @@ def _epochs(name, value):
     return values
 
 
+def _operations(name, value):
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(
+            f"Recipe: `{name}` must be a list of operations, got {value!r}. Use for example "
+            '["crop", "flip"], or [] for none.'
+        )
+    return tuple(checks.one_of("Recipe", name, operation, OPERATIONS) for operation in value)
+
+
 def _image_size(name, value):
     return None if value is None else checks.integers("Recipe", name, value, 2)
+
+
+def _channels(name, value):
+    return None if value is None else checks.one_of("Recipe", name, value, (1, 3))
 
 
 def _table(name, value):
@@ -248,23 +256,28 @@ _CHECKS = {
     "epochs": _integer(1),
     "batch_size": _integer(1),
     "optimizer": _choice,
-    "learning_rate": _positive,
+    "learning_rate": _number(),
     "schedule": _choice,
-    "warmup_epochs": _or(0, _positive),
+    "warmup_epochs": _number(includes=(0,)),
     "drop_epochs": _epochs,
-    "drop_factor": _positive,
-    "weight_decay": _or(0, _positive),
-    "augmentation": _choice,
+    "drop_factor": _number(),
+    "weight_decay": _number(includes=(0,)),
+    "clipnorm": _number(includes=(0,)),
+    "augmentation": _operations,
     "pad": _integer(0),
+    "flip": _choice,
     "crop_size": _image_size,
-    "crop_area": _or(1, _fraction),
+    "crop_area": _number(0, 1, includes=(1,)),
+    "small_crop_size": _image_size,
+    "small_crop_epochs": _integer(0),
     "mix": _choice,
-    "label_smoothing": _or(0, _fraction),
-    "ema": _or(0, _fraction),
+    "label_smoothing": _number(0, 1, includes=(0,)),
+    "ema": _number(0, 1, includes=(0,)),
     "pretrain": _choice,
     "seed": _integer(0),
     "image_size": _image_size,
-    "validation_fraction": _fraction,
+    "channels": _channels,
+    "validation_fraction": _number(0, 1),
     "holdout_last_per_class": _integer(0),
     "sizes": _table,
 }

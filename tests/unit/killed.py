@@ -20,7 +20,7 @@ RECIPE = training.Recipe(
     batch_size=256,
     learning_rate=0.01,
     schedule="cosine",
-    augmentation="crop",
+    augmentation=["crop"],
     pad=1,
     ema=0.9,
 )
@@ -37,7 +37,7 @@ def register():
 
 
 def main(folder, *kills):
-    """A run in `folder` that is killed and taken up again for each of `kills`, and then ends."""
+    """A run in `folder` that is killed and resumed for each of `kills`, and then ends."""
     register()
     for kill in (*kills, None):
         child = os.fork()  # nothing has been computed yet, and importing Keras again takes long

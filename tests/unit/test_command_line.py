@@ -72,7 +72,7 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
     assert "epochs = 1" in text
     assert "learning_rate = 0.01" in text
     printed = capsys.readouterr().out
-    for words in ("val_accuracy", "test accuracy", "predictions are unchanged"):
+    for words in ("val_accuracy", "validation accuracy", "predictions are unchanged"):
         assert words in printed
 
 
@@ -131,7 +131,7 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert "`epochs`" in error_of(capsys, "train", "tiny", "--epochs", "0")
     assert "Did you mean 'epochs'" in error_of(capsys, "train", "tiny", "--set", "epoch=1")
     assert "Leave out" in error_of(capsys, "train", "tiny", "--resume", trained)
-    assert "no run to go on with" in error_of(capsys, "train", "--resume", tmp_path / "none")
+    assert "no run to resume" in error_of(capsys, "train", "--resume", tmp_path / "none")
     assert "Did you mean 'cosine'" in error_of(capsys, "train", "tiny", "--schedule", "cosin")
     wrong_size = ("train", "tiny", "--set", "sizes.filter=3", "--out", tmp_path / "a")
     assert "Did you mean 'filters'" in error_of(capsys, *wrong_size)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
-from keras_structnets.training.sources import natural
+from keras_structnets.training._io import natural
 
 
 def write(path, value=0, size=(6, 4), mode="RGB"):
@@ -27,7 +27,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_digits_are_raw_pixels_with_a_fifth_of_each_class_held_out():
+def test_digits_are_raw_pixels_with_a_fifth_of_each_class_validation():
     data = training.load("digits")
     assert data.x_train.shape[1:] == data.x_val.shape[1:] == (8, 8, 1)
     assert len(data.x_train) + len(data.x_val) == 1797
@@ -56,10 +56,10 @@ def test_a_folder_gives_pixels_and_labels_with_classes_in_natural_order(folder):
     for images, labels in [(data.x_train, data.y_train), (data.x_val, data.y_val)]:
         np.testing.assert_array_equal(images[:, 0, 0, 0] // 50, labels)
         np.testing.assert_array_equal(images[:, 0, 0, 0] + images[:, 0, 0, 2].astype(int), 255)
-    assert str(data) == "12 training and 3 held-out images of 3 classes, 4 x 6 x 3"
+    assert str(data) == "12 training and 3 validation images of 3 classes, 4 x 6 x 3"
 
 
-def test_the_last_files_of_each_class_are_held_out_on_request(folder):
+def test_the_last_files_of_each_class_are_validation_on_request(folder):
     data = training.load(folder, holdout_last_per_class=2)
     # files 8 to 12: as texts, 8 and 9 would come last
     assert sorted(data.x_val[:, 0, 0, 0]) == [3, 4, 53, 54, 103, 104]
@@ -188,7 +188,7 @@ def test_wrong_arrays_are_named(arrays, words, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("cifar10", 10), ("cifar100", 100)])
-def test_cifar_comes_from_keras_with_its_test_images_held_out(name, n_classes, monkeypatch):
+def test_cifar_comes_from_keras_with_its_test_images_validation(name, n_classes, monkeypatch):
     def parts():
         y = np.arange(2 * n_classes)[:, None] % n_classes
         x = np.zeros((len(y), 32, 32, 3), "uint8") + y[:, :, None, None].astype("uint8")
@@ -239,9 +239,13 @@ def test_folders_of_classes_that_are_all_empty_are_refused(tmp_path):
 
 def test_a_class_too_small_to_be_split_is_refused(folder):
     write(folder / "class 3" / "only.png")
-    with pytest.raises(ValueError, match="class 'class 3' has 1 images, too few to hold out 1"):
+    with pytest.raises(
+        ValueError, match="class 'class 3' has 1 images, too few to use 1 for validation"
+    ):
         training.load(folder)
-    with pytest.raises(ValueError, match="class 'class 1' has 5 images, too few to hold out 5"):
+    with pytest.raises(
+        ValueError, match="class 'class 1' has 5 images, too few to use 5 for validation"
+    ):
         training.load(folder, holdout_last_per_class=5)
 
 

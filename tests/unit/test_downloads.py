@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from keras_structnets import training
-from keras_structnets.training import downloads
+from keras_structnets.training.datasets import downloads
 
 pytestmark = pytest.mark.no_backend
 
@@ -113,7 +113,7 @@ def test_tiny_imagenet_is_read_with_its_validation_held_out(tmp_path, monkeypatc
 def test_a_file_of_another_checksum_or_a_broken_one_is_named(svhn, tmp_path, monkeypatch):
     paths, _ = svhn
     serve(monkeypatch, "svhn", paths, checksum="0" * 32)
-    with pytest.raises(ValueError, match="svhn cannot be had from .*train_32x32.mat"):
+    with pytest.raises(ValueError, match="svhn cannot be downloaded from .*train_32x32.mat"):
         training.load("svhn")
     whole = paths[0].read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"no mat")):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training, zoo
+from keras_structnets.training import catalogue, report
 from keras_structnets.zoo import records, weights
 
+RECORDS = pathlib.Path(__file__).parents[2] / "zoo"
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
 
@@ -32,7 +35,7 @@ def runs(tiny_models, tmp_path_factory):
 def place(runs, tmp_path_factory):
     """A folder of records, where the package finds them."""
     place = tmp_path_factory.mktemp("records")
-    training.record(runs[:2], place / "tiny_digits")
+    training.publish(runs[:2], place / "tiny_digits")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "_PLACES", (place,))
         records._all.cache_clear()
@@ -53,7 +56,7 @@ def test_a_record_holds_all_runs_a_card_and_half_precision_weights(place, runs):
     assert results["weights"]["bytes"] == (folder / "tiny_digits.weights.h5").stat().st_size
     assert results["flops"] == zoo.info("tiny").flops.total
     card = (folder / "card.md").read_text()
-    assert card == training.cards.card_of(folder)
+    assert card == report.record_card_of(folder)
     found = [run["accuracy"] for run in results["runs"]]
     for text in (f"{np.mean(found):.2%} (mean of 2 seeds", f"{max(found):.2%})", "2 epochs", "359"):
         assert text in card
@@ -141,18 +144,46 @@ def test_a_record_is_evaluated_and_predicts_by_its_name(place, images, tmp_path)
 
 
 def test_the_card_of_a_model_tells_its_records(place):
-    (line,) = [row for row in training.card("tiny").splitlines() if row.startswith("record")]
+    (line,) = [row for row in catalogue.model_card("tiny").splitlines() if row.startswith("record")]
     assert "(mean of 2 seeds" in line
-    assert "on digits, weights='digits'" in line
+    assert "on Digits, weights='digits'" in line
+
+
+def test_the_card_has_budget_standard_error_and_test_accuracy(place):
+    folder = place / "tiny_digits"
+    results = json.loads((folder / "results.json").read_text())
+    found = np.mean([run["accuracy"] for run in results["runs"]])
+    card = report.record_card_of(folder)
+    assert "| budget | 2 epochs of 1,438 images" in card
+    assert f"| its standard error | {np.sqrt(found * (1 - found) / 359):.2%} |" in card
+    assert "confusion.png" in card
+    assert "test accuracy" not in card
+    path = place / "test_accuracy.json"
+    entry = {"sha256": results["weights"]["sha256"], "accuracy": 0.9123}
+    try:
+        path.write_text(json.dumps({"tiny_digits": entry}))
+        assert "| test accuracy | 91.23% |" in report.record_card_of(folder)
+        assert "| 91.23% |" in report.records_table()
+        path.write_text(json.dumps({"tiny_digits": entry | {"sha256": "0" * 64}}))
+        with pytest.raises(ValueError, match="'tiny_digits'.*Measure it again"):
+            report.records_table()
+    finally:
+        path.unlink()
+
+
+def test_the_card_has_the_difference_from_the_paper():
+    card = report.record_card_of(RECORDS / "linear_mix_a_cifar10_jpeg")
+    assert "| paper's accuracy | 91.3% |" in card
+    assert "| difference from the paper | -11.1 points |" in card
 
 
 def test_a_record_takes_runs_of_one_recipe_and_nothing_else(runs, tmp_path, place):
     with pytest.raises(ValueError, match=r"run2' has sizes=.*filters.*run0"):
-        training.record([runs[0], runs[2]], tmp_path / "record")
+        training.publish([runs[0], runs[2]], tmp_path / "record")
     with pytest.raises(ValueError, match="holds no finished run"):
-        training.record([tmp_path], tmp_path / "record")
+        training.publish([tmp_path], tmp_path / "record")
     with pytest.raises(ValueError, match="holds an earlier run"):
-        training.record(runs[:1], place / "tiny_digits")
+        training.publish(runs[:1], place / "tiny_digits")
     assert not (tmp_path / "record").exists()
 
 
@@ -165,4 +196,4 @@ def test_a_record_of_a_model_that_does_not_reach_its_results_is_refused(runs, tm
     text["runs"][0]["accuracy"] = 1.0
     (changed / "results.json").write_text(json.dumps(text))
     with pytest.raises(ValueError, match="reaches .* but its results say 100"):
-        training.record([changed], tmp_path / "record")
+        training.publish([changed], tmp_path / "record")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_structnets import training
-from keras_structnets.training import checkpoint, run
+from keras_structnets.training import checkpoint, report, trainer
 from tests.unit import killed
 from tests.unit.tiny_model import own_registry
 
@@ -39,7 +39,7 @@ class StopError(Exception):
     """Something comes between."""
 
 
-def train_and_stop(out, monkeypatch, number, name="on_epoch_end"):
+def train_and_stop(out, monkeypatch, number, name="on_epoch_end", recipe=RECIPE):
     """Train until the Checkpoint's method `name` is called for the `number`th time."""
     calls, method = [], getattr(checkpoint.Checkpoint, name)
 
@@ -52,7 +52,7 @@ def train_and_stop(out, monkeypatch, number, name="on_epoch_end"):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, name, stopping)
         with pytest.raises(StopError):
-            training.train(RECIPE, out, verbose=0)
+            training.train(recipe, out, verbose=0)
 
 
 def same_weights(first, second):
@@ -88,11 +88,34 @@ def test_a_run_that_was_stopped_after_its_last_epoch_ends_as_one_that_was_not(
     whole, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_draw_curves", lambda *_: (_ for _ in ()).throw(StopError))
+        patch.setattr(report, "draw_curves", lambda *_: (_ for _ in ()).throw(StopError))
         with pytest.raises(StopError):
             training.train(RECIPE, tmp_path / "run", verbose=0)
     training.resume(tmp_path / "run", verbose=0)
     same_weights(tmp_path / "run", whole)
+
+
+SMALL = dataclasses.replace(
+    RECIPE, model="explicit_rd_a", epochs=3, small_crop_size=(6, 6), small_crop_epochs=2, ema=0.9
+)
+
+
+@pytest.mark.parametrize("number", [2, 3])  # in the phase of small crops, and after it
+def test_a_run_on_small_crops_goes_on_as_if_it_had_not_been_stopped(tmp_path, monkeypatch, number):
+    sizes, fit = [], keras.Model.fit
+
+    def noting(self, *args, **kwargs):
+        sizes.append((self.input_shape[1:3], kwargs["initial_epoch"], kwargs["epochs"]))
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", noting)
+    training.train(SMALL, tmp_path / "whole", verbose=0)
+    assert sizes == [((6, 6), 0, 2), ((8, 8), 2, 3)]
+    train_and_stop(tmp_path / "run", monkeypatch, number, recipe=SMALL)
+    training.resume(tmp_path / "run", verbose=0)
+    same_weights(tmp_path / "run", tmp_path / "whole")
+    model = keras.saving.load_model(tmp_path / "run" / "run.keras", compile=False)
+    assert model.input_shape[1:3] == (8, 8)
 
 
 def test_a_run_that_has_ended_is_left_as_it_is(whole):
@@ -104,7 +127,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(whole):
 def test_an_unfinished_run_is_not_begun_again_by_mistake(tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 2)
-    with pytest.raises(ValueError, match="Go on with it by --resume"):
+    with pytest.raises(ValueError, match="Resume it with --resume"):
         training.train(RECIPE, out, verbose=0)
     state = out / checkpoint.NAME
     whole_state = state.read_bytes()
@@ -118,22 +141,27 @@ def test_an_unfinished_run_is_not_begun_again_by_mistake(tmp_path, monkeypatch):
             training.resume(out, verbose=0)
     recipe = (out / "recipe.toml").read_text()
     (out / "recipe.toml").write_text(recipe.replace('"adam"', '"sgd"'))
-    with pytest.raises(ValueError, match="state of another model or optimizer"):
+    with pytest.raises(ValueError, match="the `optimizer` of .*recipe.toml' was changed"):
         training.resume(out, verbose=0)
-    with pytest.raises(ValueError, match="no run to go on with"):
+    (out / "recipe.toml").write_text(recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Batches, "fingerprint", 0)
+        with pytest.raises(ValueError, match="images of 'digits' were changed"):
+            training.resume(out, verbose=0)
+    with pytest.raises(ValueError, match="no run to resume"):
         training.resume(tmp_path, verbose=0)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_model_is_kept(
     tmp_path, monkeypatch
 ):
-    batches = run.Batches.__getitem__
+    batches = trainer.Batches.__getitem__
 
     def poisoned(self, index):
         images, labels = batches(self, index)
         return images * (np.nan if self.epoch == 2 else 1.0), labels
 
-    monkeypatch.setattr(run.Batches, "__getitem__", poisoned)
+    monkeypatch.setattr(trainer.Batches, "__getitem__", poisoned)
     out = tmp_path / "run"
     with pytest.raises(ValueError, match=r"not finite in epoch 3.*run\.keras.*after epoch 2"):
         training.train(RECIPE, out, verbose=0)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
+from keras_structnets.training import catalogue, report
 
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
@@ -34,7 +35,7 @@ def test_a_recipe_survives_its_file(tmp_path):
         schedule="step",
         drop_epochs=[3, 7],
         weight_decay=1e-4,
-        augmentation="crop_flip",
+        augmentation=["crop", "flip"],
         image_size=(32, 48),
         sizes={"channels": 16, "p": 2.5, "padded": True, "form": "l2", "widths": [1, 2]},
     )
@@ -74,7 +75,13 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         ("drop_epochs", [7, 3]),
         ("drop_factor", 0),
         ("weight_decay", -1e-4),
+        ("augmentation", ["flop"]),
         ("augmentation", "flip"),
+        ("clipnorm", -1.0),
+        ("flip", "always"),
+        ("small_crop_size", (8, 8)),
+        ("small_crop_epochs", 1),
+        ("channels", 2),
         ("pad", -1),
         ("crop_size", (8, 8)),
         ("crop_area", 0),
@@ -107,6 +114,17 @@ def test_the_learning_rate_follows_the_schedule():
     assert warm == pytest.approx(
         [0, 0.1 * 10 / 11, *(0.05 * (1 + np.cos(np.pi * i / 39)) for i in (0, 14, 39))], abs=1e-7
     )
+    cycle = rates(schedule="one_cycle")  # 15 steps up
+    assert cycle == pytest.approx(
+        [
+            0.1 / 25,
+            0.1 / 25 + (0.1 - 0.1 / 25) * 10 / 15,
+            0.1 / 25 + (0.1 - 0.1 / 25) * 11 / 15,
+            0.05 * (1 + np.cos(np.pi * 10 / 35)),
+            0,
+        ],
+        abs=1e-7,
+    )
     steps = rates(schedule="step", drop_epochs=[2, 6], drop_factor=0.5)
     assert steps == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
 
@@ -119,6 +137,14 @@ def test_each_optimizer_takes_rate_and_decay(name):
     assert optimizer.weight_decay == 0.01
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "nesterov"])
+def test_each_optimizer_works_by_itself_and_clips_gradients_if_asked(name):
+    optimizer = dataclasses.replace(RECIPE, optimizer=name).make_optimizer(steps_per_epoch=5)
+    assert optimizer.clipnorm is None
+    clipped = dataclasses.replace(RECIPE, optimizer=name, clipnorm=2.0)
+    assert clipped.make_optimizer(steps_per_epoch=5).clipnorm == 2.0
+
+
 def accuracy_of(results):
     return results["runs"][0]["accuracy"]
 
@@ -129,11 +155,12 @@ def test_a_run_writes_its_folder(run):
         "first.keras",
         "history.csv",
         "curves.png",
+        "confusion.png",
         "recipe.toml",
         "results.json",
         "card.md",
     }
-    assert (out / "card.md").read_text() == training.cards.card_of(out)
+    assert (out / "card.md").read_text() == report.record_card_of(out)
     assert json.loads((out / "results.json").read_text()) == results
     assert results["parameters"] == (9 * 8 + 8) + (36 * 8 * 10 + 10)
     (only,) = results["runs"]
@@ -190,7 +217,7 @@ def test_a_run_with_augmentation_decay_and_schedule_trains(tmp_path):
     recipe = dataclasses.replace(
         RECIPE,
         epochs=3,
-        augmentation="crop",
+        augmentation=["crop"],
         pad=1,
         schedule="cosine",
         weight_decay=1e-4,
@@ -200,13 +227,47 @@ def test_a_run_with_augmentation_decay_and_schedule_trains(tmp_path):
     assert training.evaluate(tmp_path / "out")["accuracy"] == accuracy_of(results)
 
 
+def test_the_confusion_matrix_has_a_row_for_each_class():
+    predictions = np.eye(3)[[0, 1, 1, 2, 0]]
+    counts = report.confusion(predictions, np.array([0, 1, 2, 2, 0]))
+    np.testing.assert_array_equal(counts, [[2, 0, 0], [0, 1, 0], [0, 1, 1]])
+
+
+def test_data_sets_have_their_own_names_in_titles():
+    for dataset, title in (
+        ("cifar10", "CIFAR-10"),
+        ("data/cifar100", "CIFAR-100"),
+        ("data/cifar10.tar.xz", "CIFAR-10"),
+        ("data/cifar10_jpeg", "CIFAR-10 (JPEG)"),
+        ("some/where.zip", "where"),
+    ):
+        assert report.title(dataset) == title
+
+
+def test_weights_that_are_not_finite_are_refused(run, tmp_path):
+    model = keras.saving.load_model(run[0] / "first.keras")
+    weights = model.get_weights()
+    weights[0][0] = np.nan
+    model.set_weights(weights)
+    model.save(tmp_path / "nan.keras")
+    with pytest.raises(ValueError, match=r"nan\.keras.* is not finite"):
+        training.evaluate(tmp_path / "nan.keras", "digits")
+
+
+def test_small_crops_need_weights_that_do_not_depend_on_the_image_size(tmp_path):
+    recipe = dataclasses.replace(RECIPE, small_crop_size=(6, 6), small_crop_epochs=1)
+    with pytest.raises(ValueError, match=r"'tiny' depend on the image size"):
+        training.train(recipe, tmp_path / "out", verbose=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_on_crops_with_mixing_smoothing_and_average_trains(tmp_path, pictures):
     recipe = dataclasses.replace(
         RECIPE,
         epochs=4,
         image_size=(10, 10),
         crop_size=(8, 8),
-        augmentation="crop",
+        augmentation=["crop"],
         pad=0,
         mix="mixup",
         label_smoothing=0.1,
@@ -329,7 +390,7 @@ def test_a_run_trains_on_a_folder_and_evaluates_on_its_held_out_images(tmp_path)
     )
     results = training.train(recipe, tmp_path / "out", verbose=0)
     assert results["class_names"] == ["dark", "light"]
-    assert results["images"] == {"training": 14, "held_out": 6}
+    assert results["images"] == {"training": 14, "validation": 6}
     assert accuracy_of(results) == 1.0
     assert training.evaluate(tmp_path / "out")["images"] == 6
     (tmp_path / "data").rename(tmp_path / "moved")
@@ -337,15 +398,15 @@ def test_a_run_trains_on_a_folder_and_evaluates_on_its_held_out_images(tmp_path)
 
 
 def test_parameters_are_counted_without_weights():
-    assert training.parameters("tiny", 10) == 80 + 2890
-    assert training.parameters("tiny", 100) == 80 + 28900
+    assert catalogue.parameter_count("tiny", 10) == 80 + 2890
+    assert catalogue.parameter_count("tiny", 100) == 80 + 28900
     layer = keras.layers.Dense(2)  # counting leaves nothing behind that would spoil a later model
     layer.build((None, 3))
     assert np.isfinite(keras.ops.convert_to_numpy(layer(np.ones((1, 3), "float32")))).all()
 
 
 def test_default_folders_carry_model_and_dataset():
-    from keras_structnets.training.run import default_folder
+    from keras_structnets.training.trainer import default_folder
 
     assert default_folder(RECIPE) == pathlib.Path("runs/tiny_digits")
     moved = dataclasses.replace(RECIPE, dataset="some/where/")

@@ -5,16 +5,16 @@ Keras' cache, `~/.keras/datasets` unless KERAS_HOME says otherwise.
 """
 
 import io
-import lzma
 import pathlib
 import tarfile
 import zipfile
-import zlib
 
 import keras
 import numpy as np
 
-from keras_structnets.training.extra import extra
+from keras_structnets.training._io import require
+from keras_structnets.training.datasets.archives import DAMAGED
+from keras_structnets.training.datasets.registry import Source, register
 
 FILES = {
     "svhn": [
@@ -41,29 +41,36 @@ FILES = {
     ],
 }
 CACHE = None  # Keras' own
-DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-)
 
 
-def read(name):
-    """(images, labels) of training and of testing, and the class names."""
+@register("svhn", title="SVHN")
+def svhn():
+    """99,289 photos of house numbers, 32x32 (Netzer et al. 2011)."""
+    return _read("svhn", _svhn)
+
+
+@register("stl10", title="STL-10")
+def stl10():
+    """13,000 photos of 10 classes, 96x96 (Coates et al. 2011)."""
+    return _read("stl10", _stl10)
+
+
+@register("tiny_imagenet", title="Tiny ImageNet")
+def tiny_imagenet():
+    """110,000 photos of 200 classes, 64x64."""
+    return _read("tiny_imagenet", _tiny_imagenet)
+
+
+def _read(name, parse):
     paths = [_fetch(name, *file) for file in FILES[name]]
     try:
-        return {"svhn": _svhn, "stl10": _stl10, "tiny_imagenet": _tiny_imagenet}[name](*paths)
+        (x, y), (x_val, y_val), names = parse(*paths)
     except DAMAGED as error:
         raise ValueError(
-            f"load: {name} in {', '.join(map(repr, map(str, paths)))} is damaged or incomplete: "
+            f"load: {name} in {', '.join(str(path) for path in paths)} is damaged or incomplete: "
             f"{error or type(error).__name__}. Delete the file, and it is downloaded again."
         ) from error
+    return Source(x, y, names, x_val, y_val)
 
 
 def _fetch(name, address, checksum):
@@ -79,8 +86,8 @@ def _fetch(name, address, checksum):
         )
     except Exception as error:  # Keras raises a plain Exception where it cannot fetch
         raise ValueError(
-            f"load: {name} cannot be had from {address}: {error}. Download it by other means, and give "
-            "the path of a folder or archive of class folders."
+            f"load: {name} cannot be downloaded from {address}: {error}. Download it by other means, and "
+            "give the path of a folder or archive of class folders."
         ) from error
 
 
@@ -97,8 +104,8 @@ def _svhn(*paths):
 def _matlab(path):
     try:
         with open(path, "rb") as file:
-            return extra("scipy.io").loadmat(file, variable_names=["X", "y"])
-    except extra("scipy.io.matlab").MatReadError as error:  # which is a plain Exception
+            return require("scipy.io").loadmat(file, variable_names=["X", "y"])
+    except require("scipy.io.matlab").MatReadError as error:  # which is a plain Exception
         raise ValueError(str(error)) from error
 
 
@@ -148,5 +155,5 @@ def _tiny_imagenet(path):
 
 def _pixels(data):
     """A JPEG as [height, width, 3]; some are grey."""
-    with extra("PIL.Image").open(io.BytesIO(data)) as image:
+    with require("PIL.Image").open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))

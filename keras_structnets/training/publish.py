@@ -11,24 +11,24 @@ import h5py  # comes with keras
 import numpy as np
 
 from keras_structnets.signatures import Path
-from keras_structnets.training import cards, files
-from keras_structnets.training.data import images_of
+from keras_structnets.training import _io, report
+from keras_structnets.training.datasets import images_of
+from keras_structnets.training.evaluate import accuracy, load_model
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.run import flops_of, header, refuse_earlier_run
-from keras_structnets.training.saved import accuracy, load_model
+from keras_structnets.training.trainer import flops_of, refuse_earlier_run
 from keras_structnets.zoo.records import sha256
 
-COPIED = ("history.csv", "curves.png")
+COPIED = ("history.csv", "curves.png", "confusion.png")
 
 
-def record(
+def publish(
     runs: Iterable[Path], out: Path | None = None, *, overwrite: bool = False
 ) -> dict[str, Any]:
     """Make a record of finished runs that differ in seed or backend alone.
 
-    The folder `out` gets `recipe.toml`, `results.json`, `card.md` and the weights, history and curves
+    The folder `out` gets `recipe.toml`, `results.json`, `card.md` and the weights, history and pictures
     of the first run. The weights are stored as float16 if the model is as accurate with them on the
-    held-out images, else as float32; they load on every backend.
+    validation images, else as float32; they load on every backend.
 
     Args:
         runs: folders of runs.
@@ -44,14 +44,14 @@ def record(
     Example:
         >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
         >>> results = ksn.training.train(recipe, "runs/first", verbose=0)
-        >>> recorded = ksn.training.record(["runs/first"], "zoo/convnet_1layer_digits")
+        >>> recorded = ksn.training.publish(["runs/first"], "zoo/convnet_1layer_digits")
         >>> recorded["runs"] == results["runs"], recorded["weights"]["file"]
         (True, 'convnet_1layer_digits.weights.h5')
     """
     folders = [pathlib.Path(path) for path in runs]
     recipes, found = zip(*map(_read, folders), strict=True)
     _refuse_others(folders, recipes)
-    recipe, dataset = recipes[0], pathlib.Path(recipes[0].dataset).name
+    recipe, dataset = recipes[0], report.dataset_name(recipes[0].dataset)
     out = pathlib.Path(out or pathlib.Path("zoo", f"{recipe.model}_{dataset}"))
     refuse_earlier_run(out, overwrite)
     model = load_model(folders[0])
@@ -64,13 +64,13 @@ def record(
         "flops": flops_of(model),
         "runs": [run for result in found for run in result["runs"]],
     }
-    files.make_folder(out)
+    _io.make_folder(out)
     results["weights"] = _write_weights(model, recipe, found[0], out)
     for name in COPIED:
-        files.write(out / name, (folders[0] / name).read_bytes())
-    recipe.write(out / "recipe.toml", header(out, results))
-    files.write(out / "results.json", json.dumps(results, indent=2) + "\n")
-    files.write(out / "card.md", cards.card_of(out))
+        _io.write(out / name, (folders[0] / name).read_bytes())
+    recipe.write(out / "recipe.toml", report.recipe_header(out, results))
+    _io.write(out / "results.json", json.dumps(results, indent=2) + "\n")
+    _io.write(out / "card.md", report.record_card_of(out))
     return results
 
 
@@ -78,7 +78,7 @@ def _read(run):
     path = run / "results.json"
     if not path.is_file():
         raise ValueError(
-            f"record: {str(run)!r} holds no finished run. Give folders that `structnets train` wrote."
+            f"publish: {str(run)!r} holds no finished run. Give folders that `structnets train` wrote."
         )
     return Recipe.read(run / "recipe.toml"), json.loads(path.read_text(encoding="utf-8"))
 
@@ -87,10 +87,10 @@ def _refuse_others(runs, recipes):
     first = dataclasses.asdict(recipes[0])
     for run, recipe in zip(runs, recipes, strict=True):
         values = dataclasses.asdict(recipe)
-        other = [key for key in values if key != "seed" and values[key] != first[key]]
+        other = [key for key in recipe.difference(recipes[0]) if key != "seed"]
         if other:
             raise ValueError(
-                f"record: {str(run)!r} has {other[0]}={values[other[0]]!r}, {str(runs[0])!r} has "
+                f"publish: {str(run)!r} has {other[0]}={values[other[0]]!r}, {str(runs[0])!r} has "
                 f"{first[other[0]]!r}. A record's runs differ in seed and backend alone; make another "
                 "record of it."
             )
@@ -107,7 +107,7 @@ def _write_weights(model, recipe, results, out):
             break
     else:
         raise ValueError(
-            f"record: the saved model reaches {found:.2%} on {recipe.dataset!r}, but its results say "
+            f"publish: the saved model reaches {found:.2%} on {recipe.dataset!r}, but its results say "
             f"{reached:.2%}. Were the images changed?"
         )
     path = out / f"{out.resolve().name}.weights.h5"
@@ -123,7 +123,7 @@ def _write_weights(model, recipe, results, out):
 
 def _save(model, path, dtype):
     """Keras' own weights file, its numbers as `dtype` and compressed."""
-    with tempfile.TemporaryDirectory() as folder, files.replacing(path) as part:
+    with tempfile.TemporaryDirectory() as folder, _io.replacing(path) as part:
         whole = pathlib.Path(folder, path.name)
         model.save_weights(whole)
         with h5py.File(whole) as file, h5py.File(part, "w", libver="latest") as smaller:

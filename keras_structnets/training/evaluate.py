@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from keras_structnets.signatures import Path
-from keras_structnets.training import sources
-from keras_structnets.training.augment import centre_crop
-from keras_structnets.training.data import load
+from keras_structnets.training.datasets import DATASETS, load, read
+from keras_structnets.training.datasets.images import read_images
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.transforms import center_crop
 from keras_structnets.zoo import records
 from keras_structnets.zoo.registry import trained_model
 
@@ -23,8 +23,8 @@ def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
 
     Args:
         model: a run's folder, the name or folder of a record, or a `.keras` file.
-        dataset: what `load` takes; None for what the run was trained on. Of data sets with a name and
-            of the run's own the held-out images count, of others all.
+        dataset: what `load` takes; None for the data set of the run. The validation images of named data
+            sets and of the run's own are used, and all images of others.
 
     Returns:
         {"accuracy": ..., "images": how many, "dataset": ...}.
@@ -48,12 +48,8 @@ def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
     dataset = recipe.dataset if dataset is None else str(dataset)
     height, width, channels = _image_shape(path, network)
     size = _size_before_crop(recipe, (height, width))
-    if dataset in sources.NAMES or (recipe and _same_folder(dataset, recipe.dataset)):
-        data = load(dataset, image_size=size, **_split(recipe))
-        images, labels, names = data.x_val, data.y_val, data.class_names
-    else:
-        images, labels, names, _ = sources.read(dataset, size, channels)
-    images = centre_crop(images, (height, width))
+    images, labels, names = _images(dataset, recipe, size, channels)
+    images = center_crop(images, (height, width))
     if images.shape[1:] != (height, width, channels):
         raise ValueError(
             f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
@@ -67,6 +63,18 @@ def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
         )
     predictions = network.predict(images, verbose=0)
     return {"accuracy": accuracy(predictions, labels), "images": len(labels), "dataset": dataset}
+
+
+def _images(dataset, recipe, size, channels):
+    """Images, labels and class names to evaluate on."""
+    if dataset in DATASETS or (recipe and _same_folder(dataset, recipe.dataset)):
+        data = load(dataset, image_size=size, channels=channels, **_split(recipe))
+        return data.x_val, data.y_val, data.class_names
+    source = read(dataset, size, channels)
+    if source.x_val is None:
+        return source.x, source.y, source.class_names
+    images = np.concatenate([source.x, source.x_val])
+    return images, np.concatenate([source.y, source.y_val]), source.class_names
 
 
 def predict(model: Path, images: Sequence[Path]) -> list[tuple[str, str, float]]:
@@ -93,11 +101,11 @@ def predict(model: Path, images: Sequence[Path]) -> list[tuple[str, str, float]]
     network = load_model(model)
     height, width, channels = _image_shape(_file(model), network)
     size = _size_before_crop(_recipe(model), (height, width))
-    pixels, kept = sources.read_images(list(images), size, channels)
+    pixels, kept = read_images(list(images), size, channels)
     if not kept:
         raise ValueError(f"predict: none of {len(images)} files is an image. Give paths of images.")
     names = class_names(model) or list(map(str, range(network.output_shape[-1])))
-    outputs = network.predict(centre_crop(pixels, (height, width)), verbose=0)
+    outputs = network.predict(center_crop(pixels, (height, width)), verbose=0)
     best = np.argmax(outputs, axis=-1)
     return [
         (str(path), names[label], float(row[label]))
@@ -109,7 +117,18 @@ def load_model(model: Path) -> keras.Model:
     """The Keras model of a run's folder, a record or a `.keras` file."""
     path = _file(model)
     if path.name.endswith(".weights.h5"):
-        return trained_model(records.read(path.parent))
+        network = trained_model(records.read(path.parent))
+    else:
+        network = _saved_model(path)
+    for weight in network.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(
+                f"`model` {str(path)!r}: the weight {weight.path!r} is not finite. Train the model again."
+            )
+    return network
+
+
+def _saved_model(path):
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:

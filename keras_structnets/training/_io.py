@@ -1,11 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and libraries that are imported when needed."""
 
 import contextlib
+import importlib
 import io
 import os
 import pathlib
+import re
+from typing import Any
 
 PART = ".part-"
+TRAIN = "Run: pip install 'keras_structnets[train]'"
 
 
 @contextlib.contextmanager
@@ -66,3 +70,26 @@ def make_folder(path):
             "one with --out",
         ) from error
     return path
+
+
+def require(module: str, advice: str = TRAIN) -> Any:
+    """Import `module`, or raise an ImportError that says what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{module.partition('.')[0]} is not installed. {advice}") from error
+
+
+def natural(paths):
+    """`paths` sorted by name, with numbers in the order of their values."""
+
+    def key(path):
+        parts = re.split("([0-9]+)", path.name.lower())
+        return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+
+    return sorted(paths, key=key)
+
+
+def printable(text: Any) -> str:
+    """`text` with its control characters escaped, so that a terminal shows them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

@@ -1,4 +1,4 @@
-"""With what a run was made: versions, machine, commit and date."""
+"""The environment of a run: versions, machine, commit and date."""
 
 import datetime
 import importlib.metadata
@@ -13,7 +13,7 @@ import numpy as np
 import keras_structnets
 
 
-def circumstances():
+def environment():
     """Versions, machine, commit and date, as `results.json` tells them."""
     backend = keras.backend.backend()
     return {

@@ -1,0 +1,78 @@
+"""Data sets in one `.npz` file of NumPy arrays."""
+
+import warnings
+
+import numpy as np
+
+from keras_structnets.training.datasets.archives import DAMAGED
+from keras_structnets.training.datasets.registry import Source
+
+
+def read_arrays(path):
+    """The `Source` in a `.npz` with x_train and y_train, and perhaps x_val, y_val and class_names."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except DAMAGED as error:
+        raise ValueError(
+            f"load: `source` {str(path)!r} is damaged or no .npz of plain arrays: {error}. "
+            "Write it with numpy.savez(path, x_train=..., y_train=...)."
+        ) from error
+    parts = [part for part in ("train", "val", "test") if f"x_{part}" in arrays][:2]
+    if parts[:1] != ["train"] or any(f"y_{part}" not in arrays for part in parts):
+        raise ValueError(
+            f"load: `source` {str(path)!r} holds {sorted(arrays)}. It needs x_train and y_train, and "
+            "may have x_val and y_val, or x_test and y_test."
+        )
+    checked = [_part(path, part, arrays) for part in parts]
+    labels = np.concatenate([y for _, y in checked])
+    names = _class_names(path, arrays, labels)
+    (x, y), (x_val, y_val) = (*checked, (None, None))[:2]
+    return Source(x, y, names, x_val, y_val)
+
+
+def _part(path, part, arrays):
+    """Checked images [n, h, w, c] and labels [n]."""
+    x, y = arrays[f"x_{part}"], arrays[f"y_{part}"].reshape(-1)
+    is_label = y.dtype.kind in "ui" and len(y) and y.min() >= 0
+    if x.ndim not in (3, 4) or x.dtype.kind not in "uif" or len(x) != len(y) or not is_label:
+        raise ValueError(
+            f"load: `source` {str(path)!r} has x_{part} of {x.shape} {x.dtype} and y_{part} of "
+            f"{y.shape} {y.dtype}. Use pixels [n, height, width, channels] and class numbers [n] "
+            "from 0."
+        )
+    if x.dtype.kind == "f":
+        _check_floats(path, part, x)
+    return (x if x.ndim == 4 else x[..., None]), y.astype("int32")
+
+
+def _check_floats(path, part, x):
+    wrong = np.argwhere(~np.isfinite(x))
+    if len(wrong):
+        index = tuple(wrong[0].tolist())
+        raise ValueError(
+            f"load: `source` {str(path)!r} has {x[index]} in x_{part} at {index}, and {len(wrong)} such "
+            "pixels in all. Use finite numbers 0..255."
+        )
+    if x.size and x.max() <= 1:
+        warnings.warn(
+            f"{str(path)!r}: the pixels of x_{part} are between {x.min():g} and {x.max():g}, and models "
+            f"take 0..255. Multiply them by 255",
+            stacklevel=2,
+        )
+
+
+def _class_names(path, arrays, labels):
+    n_classes = int(labels.max()) + 1
+    names = [str(name) for name in arrays.get("class_names", np.arange(n_classes))]
+    if len(names) < n_classes:
+        raise ValueError(
+            f"load: `source` {str(path)!r} has {len(names)} class_names, but class numbers up to "
+            f"{n_classes - 1}. Class numbers start at 0; give a name for each class."
+        )
+    if labels.min() > 0:
+        raise ValueError(
+            f"load: `source` {str(path)!r} has class numbers {labels.min()}..{n_classes - 1}, and they "
+            f"start at 0. Subtract {labels.min()} from y_train, and from the other labels."
+        )
+    return names

@@ -1,0 +1,282 @@
+"""Reports of runs and records: cards, curves, confusion matrices, and a table and a picture of all."""
+
+import json
+import math
+import pathlib
+import statistics
+
+import numpy as np
+
+from keras_structnets import zoo
+from keras_structnets.training import _io
+from keras_structnets.training._io import require
+from keras_structnets.training.datasets import DATASETS
+from keras_structnets.training.datasets.archives import TARS
+from keras_structnets.training.recipe import Recipe
+from keras_structnets.zoo import records
+
+TITLES = {"cifar10_jpeg": "CIFAR-10 (JPEG)"}  # of records without a registered data set
+
+
+def record_card_of(folder):
+    """The text of `card.md`, from the results and the recipe in the folder."""
+    folder = pathlib.Path(folder)
+    return record_card(folder, _results(folder), Recipe.read(folder / "recipe.toml"))
+
+
+def record_card(folder, results, recipe):
+    """The text of `card.md` for a run or a record."""
+    info, name, images = zoo.info(results["model"]), folder.resolve().name, results["images"]
+    lines = [
+        f"# {name}",
+        "",
+        f"`{info.name}`: {info.summary}. {info.paper}.",
+        "",
+        f"Trained on {images['training']:,} images of {title(recipe.dataset)} for "
+        f"{results['runs'][0]['epochs']} epochs, and validated on {images['validation']:,} others after "
+        "the last epoch; no epoch was chosen.",
+        "",
+        "```",
+        *_commands(folder, name, info, results),
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {key} | {value} |" for key, value in _facts(folder, info, results, recipe).items()),
+        "",
+        "| seed | accuracy | seconds | cores | backend | commit |",
+        "|---:|---:|---:|---:|---|---|",
+        *map(_run_row, results["runs"]),
+        "",
+        "![curves of loss and accuracy](curves.png)",
+        "",
+    ]
+    if (folder / "confusion.png").is_file():
+        lines += ["![confusion matrix](confusion.png)", ""]
+    return "\n".join(lines)
+
+
+def _commands(folder, name, info, results):
+    """How to train, use and load the model."""
+    file = results["weights"]["file"]
+    if file.endswith(".keras"):
+        train, predict = f"{folder}/recipe.toml", str(folder)
+        build = f'keras.saving.load_model("{folder / file}", compile=False)'
+    else:
+        train, predict = f"zoo/{name}/recipe.toml", name
+        build = f'ksn.zoo.build("{info.name}", weights="{name.removeprefix(info.name + "_")}")'
+    return f"structnets train {train}", f"structnets predict {predict} IMAGE...", build
+
+
+def _facts(folder, info, results, recipe):
+    """The rows of the card's first table."""
+    run, weights, images = results["runs"][0], results["weights"], results["images"]
+    size = f", {weights['bytes'] / 1024:.0f} KB" if "bytes" in weights else ""
+    facts = {
+        "budget": f"{run['epochs']} epochs of {images['training']:,} images, "
+        f"{run['seconds'] / 60:.0f} min on {run['machine']['cores']} cores",
+        "validation accuracy": spread(results["runs"]),
+        "its standard error": f"{standard_error(results):.2%}",
+        "test accuracy": _percent(test_accuracy(folder, results)),
+        "paper's accuracy": papers_accuracy(info, recipe.dataset),
+        "difference from the paper": _difference(info, results),
+        "parameters": f"{results['parameters']:,}",
+        "FLOPs for one image": f"{results['flops']:,}" if results["flops"] else "not known",
+        "weights": f"{weights['dtype']}{size}, {weights['accuracy']:.2%}",
+        "input": f"{' x '.join(map(str, results['input_shape']))}, raw pixels 0..255",
+        "classes": ", ".join(results["class_names"]),
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _run_row(run):
+    return (
+        f"| {run['seed']} | {run['accuracy']:.2%} | {run['seconds']:.0f} | {run['machine']['cores']} | "
+        f"{run['backend']} {run['versions'][run['backend']]} | {run['commit'] or 'unknown'} |"
+    )
+
+
+def recipe_header(out, results):
+    """What a recipe opens with: its command, and what came of it."""
+    lines = [f"structnets train {out / 'recipe.toml'}"]
+    for run in results["runs"]:
+        lines.append(
+            f"seed {run['seed']}: accuracy {run['accuracy']:.2%}, {run['seconds']:g} s on "
+            f"{run['machine']['cores']} cores with {run['backend']}"
+        )
+    return "\n".join(lines)
+
+
+def dataset_name(dataset):
+    """The name of a data set, or of a file or folder without its ending."""
+    name = pathlib.Path(dataset).resolve().name
+    ending = next((ending for ending in (*TARS, ".zip", ".npz") if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
+def title(dataset):
+    """A data set's name as readers know it."""
+    name = dataset_name(dataset)
+    return DATASETS[name].title if name in DATASETS else TITLES.get(name, name)
+
+
+def standard_error(results):
+    """The standard error of the mean accuracy, from the number of validation images."""
+    accuracy = mean(results["runs"])
+    return math.sqrt(accuracy * (1 - accuracy) / results["images"]["validation"])
+
+
+def test_accuracy(folder, results):
+    """The accuracy on test images from `test_accuracy.json` beside the records, or None.
+
+    Raises:
+        ValueError: if it was measured with other weights.
+    """
+    path = folder.parent / "test_accuracy.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8")).get(folder.resolve().name)
+    if found is None:
+        return None
+    if found["sha256"] != results["weights"].get("sha256"):
+        raise ValueError(
+            f"record {folder.name!r}: {str(path)!r} has the accuracy of weights with sha256 "
+            f"{found['sha256']}, and the record's weights have {results['weights'].get('sha256')}. "
+            "Measure it again."
+        )
+    return found["accuracy"]
+
+
+def _percent(value):
+    return "" if value is None else f"{value:.2%}"
+
+
+def mean(runs):
+    """Mean accuracy of some runs."""
+    return statistics.mean(run["accuracy"] for run in runs)
+
+
+def spread(runs):
+    """'77.4%', or mean and range of several seeds."""
+    found = [run["accuracy"] for run in runs]
+    if len(found) == 1:
+        return f"{found[0]:.2%} (one seed)"
+    low, high = f"{min(found):.2%}", f"{max(found):.2%}"
+    return f"{mean(runs):.2%} (mean of {len(found)} seeds, {low} to {high})"
+
+
+def papers_accuracy(info, dataset):
+    """The paper's own accuracy on the data set; for CIFAR-10 (JPEG) that on CIFAR-10."""
+    value = _papers_value(info, dataset)
+    return "-" if value is None else f"{value}%"
+
+
+def _papers_value(info, dataset):
+    return info.printed_accuracy.get(dataset_name(dataset).removesuffix("_jpeg"))
+
+
+def _difference(info, results):
+    value = _papers_value(info, results["dataset"])
+    return "" if value is None else f"{100 * mean(results['runs']) - value:+.1f} points"
+
+
+def _results(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def records_table():
+    """The table of all records, as Markdown."""
+    lines = [
+        "| record | parameters | FLOPs | weights | validation | test | epochs | time | paper |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for folder in records.folders():
+        results = _results(folder)
+        run, info = results["runs"][0], zoo.info(results["model"])
+        lines.append(
+            f"| [`{folder.name}`]({folder.name}/card.md) | {results['parameters']:,} | "
+            f"{results['flops'] / 1e6:.1f}M | {results['weights']['bytes'] / 1024:.0f} KB | "
+            f"{spread(results['runs'])} | {_percent(test_accuracy(folder, results))} | "
+            f"{run['epochs']} | {run['seconds'] / 60:.0f} min | "
+            f"{papers_accuracy(info, results['dataset'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw_records(path):
+    """Accuracy against parameters of all records, and the papers' accuracies."""
+    figure = _figure(8, 5)
+    axes = figure.subplots()
+    rows = [_results(folder) for folder in records.folders()]
+    points = [(row["parameters"], 100 * mean(row["runs"])) for row in rows]
+    for row, (size, found) in zip(rows, points, strict=True):
+        info = zoo.info(row["model"])
+        (line,) = axes.plot(size, found, "o")
+        crowded = any(1 < x / size < 4 and abs(y - found) < 0.5 for x, y in points)
+        axes.annotate(
+            f"{info.name}, {row['runs'][0]['epochs']} epochs",
+            (size, found),
+            xytext=(-6 if crowded else 6, -3),
+            textcoords="offset points",
+            ha="right" if crowded else "left",
+            fontsize=8,
+        )
+        value = _papers_value(info, row["dataset"])
+        if value is not None:
+            axes.plot(size, value, "o", mfc="none", color=line.get_color())
+    measured = ", ".join(sorted({title(row["dataset"]) for row in rows}))
+    axes.set(
+        xscale="log",
+        xlabel="trainable parameters",
+        ylabel="validation accuracy, %",
+        title=f"Filled: ours on {measured}. Hollow: the paper's",
+    )
+    axes.margins(x=0.3)
+    axes.grid(alpha=0.3)
+    _io.write_by(path, lambda file: figure.savefig(file, dpi=120))
+
+
+def draw_curves(path, history, recipe):
+    """Loss and accuracy by epoch."""
+    figure = _figure(9, 3.6)
+    epochs = range(1, len(history) + 1)
+    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [row[measure] for row in history], label="training")
+        axes.plot(epochs, [row[f"val_{measure}"] for row in history], label="validation")
+        axes.set(xlabel="epoch", ylabel=measure)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(f"{recipe.model} on {title(recipe.dataset)}")
+    _io.write_by(path, lambda file: figure.savefig(file, dpi=120))
+
+
+def confusion(predictions, labels):
+    """How many images of each class (rows) are predicted as each class (columns)."""
+    counts = np.zeros((predictions.shape[-1],) * 2, "int64")
+    np.add.at(counts, (labels, np.argmax(predictions, axis=-1)), 1)
+    return counts
+
+
+def draw_confusion(path, predictions, data, recipe):
+    """The confusion matrix of the validation images."""
+    counts, names = confusion(predictions, data.y_val), data.class_names
+    side = 2 + 0.45 * min(len(names), 20)
+    figure = _figure(side + 1, side)
+    axes = figure.subplots()
+    image = axes.imshow(counts / counts.sum(1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the class")
+    axes.set(xlabel="predicted", ylabel="class", title=f"{recipe.model} on {title(recipe.dataset)}")
+    if len(names) <= 20:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        for (i, j), count in np.ndenumerate(counts):
+            dark = count > counts[i].sum() / 2
+            color = "white" if dark else "black"
+            axes.text(j, i, str(count), ha="center", va="center", fontsize=7, color=color)
+    _io.write_by(path, lambda file: figure.savefig(file, dpi=120))
+
+
+def _figure(width, height):
+    figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    require("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)  # needs no screen
+    return figure

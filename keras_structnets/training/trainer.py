@@ -1,0 +1,350 @@
+"""Training: from a recipe to a folder with the model, its history, curves and results."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_structnets
+from keras_structnets import zoo
+from keras_structnets.signatures import Path
+from keras_structnets.training import _io, checkpoint, report
+from keras_structnets.training._io import require
+from keras_structnets.training.augment import Batches, one_hot
+from keras_structnets.training.checkpoint import Checkpoint
+from keras_structnets.training.datasets import images_of
+from keras_structnets.training.environment import environment
+from keras_structnets.training.evaluate import accuracy, load_model
+from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.transforms import center_crop
+from keras_structnets.zoo.registry import parameters_of
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    verbose: int = 1,
+) -> dict[str, Any]:
+    """Train what `recipe` says, and write the run's folder.
+
+    The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `confusion.png`, `recipe.toml`,
+    `card.md` and `results.json`, where `<name>` is the folder's own name. The accuracy is that of the
+    last epoch on the validation images; no epoch is chosen by it. The saved model is loaded again and
+    must predict the same.
+
+    The run's state is saved after each epoch, and `resume` continues after a kill at any moment. Every
+    file is written whole or not at all. If the loss is not finite, the run stops, and the folder keeps
+    the model of the last good epoch.
+
+    Args:
+        recipe: a `Recipe`.
+        out: the folder; None for `runs/<model>_<dataset>`.
+        overwrite: whether an earlier run in the folder may be replaced.
+        tensorboard: whether to write logs for TensorBoard too, to `tensorboard/` in the folder.
+        verbose: 1 shows Keras' progress bar, 2 one line per epoch, 0 nothing.
+
+    Returns:
+        What is in `results.json`, as a dict.
+
+    Raises:
+        ValueError: if the folder holds an earlier run, the data or the recipe do not fit the model,
+            or the loss is not a number.
+        ImportError: if the extra `train`, or with `tensorboard` the extra of that name, is not installed.
+        OSError: if the disk is full or the folder cannot be written; nothing that was there is lost.
+        RuntimeError: if the saved model does not predict what the trained one does.
+
+    Example:
+        >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
+        >>> results = ksn.training.train(recipe, "runs/mine", verbose=0)
+        >>> results["images"], results["parameters"]
+        ({'training': 1438, 'validation': 359}, 3310)
+    """
+    out = pathlib.Path(out or default_folder(recipe))
+    refuse_earlier_run(out, overwrite)
+    return _run(recipe, out, False, tensorboard, verbose)
+
+
+def resume(out: Path, *, tensorboard: bool = False, verbose: int = 1) -> dict[str, Any]:
+    """Resume the run in the folder `out`, which was stopped or killed.
+
+    On the same machine and backend, a resumed run is bit-identical to an uninterrupted one. A run that
+    has ended is left as it is.
+
+    Args:
+        out: the run's folder.
+        tensorboard: see `train`.
+        verbose: see `train`.
+
+    Returns:
+        What is in `results.json`, as a dict.
+
+    Raises:
+        ValueError: if the folder holds no run, or one of another backend.
+
+    Example:
+        >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
+        >>> results = ksn.training.train(recipe, "runs/mine", verbose=0)
+        >>> ksn.training.resume("runs/mine") == results
+        runs/mine: this run has ended; nothing is left to do
+        True
+    """
+    out = pathlib.Path(out)
+    if (out / "results.json").is_file():
+        if verbose:
+            print(f"{out}: this run has ended; nothing is left to do")
+        return json.loads((out / "results.json").read_text(encoding="utf-8"))
+    if not (out / "recipe.toml").is_file():
+        raise ValueError(
+            f"train: {str(out)!r} holds no run to resume. Give the folder of one, or start with "
+            "structnets train NAME."
+        )
+    return _run(Recipe.read(out / "recipe.toml"), out, True, tensorboard, verbose)
+
+
+def _run(recipe, out, resumes, tensorboard, verbose):
+    require("matplotlib.figure")  # missing libraries show before the training, not after it
+    logs = [_tensorboard(out)] if tensorboard else []
+    data = images_of(recipe)
+    phases = _phases(recipe, data)
+    model = phases[-1].model
+    if verbose:
+        print(f"{recipe.model}: {parameters_of(model):,} parameters, on {keras.backend.backend()}")
+        print(f"{recipe.dataset}: {data}")
+    if not resumes:
+        _clear(_io.make_folder(out))
+        recipe.write(out / "recipe.toml", f"structnets train --resume {out}")
+    for phase in phases:
+        state = _fit(phase, recipe, data, out, logs, verbose)
+    predictions = model.predict(data.x_val, batch_size=recipe.batch_size, verbose=0)
+    results = _results(model, recipe, data, predictions, state.seconds)
+    report.draw_confusion(out / "confusion.png", predictions, data, recipe)
+    _write(out, model, recipe, results, state.history)
+    _check_saved(out, data.x_val, predictions, recipe.batch_size)
+    _io.write(out / "results.json", json.dumps(results, indent=2) + "\n")
+    state.path.unlink(missing_ok=True)
+    if verbose:
+        found, n = results["runs"][0]["accuracy"], len(data.y_val)
+        print(f"validation accuracy {found:.2%} on {n} images")
+        print(f"{out}: the saved model was loaded again and its predictions are unchanged")
+    return results
+
+
+def _results(model, recipe, data, predictions, seconds):
+    """What `results.json` says, without the name of the weights file."""
+    run = {
+        "seed": recipe.seed,
+        "backend": keras.backend.backend(),
+        "accuracy": accuracy(predictions, data.y_val),
+        "epochs": recipe.epochs,
+        "seconds": round(seconds, 1),
+        **environment(),
+    }
+    return {
+        "model": recipe.model,
+        "dataset": recipe.dataset,
+        "class_names": data.class_names,
+        "images": {"training": len(data.y_train), "validation": len(data.y_val)},
+        "input_shape": list(model.input_shape[1:]),
+        "sizes": recipe.sizes,
+        "parameters": parameters_of(model),
+        "flops": flops_of(model),
+        "runs": [run],
+    }
+
+
+def _write(out, model, recipe, results, history):
+    """Write all files but `results.json`, which says that the run has ended."""
+    path = out / f"{out.resolve().name}.keras"
+    _io.write_model(path, model)
+    results["weights"] = {  # neither size nor checksum: Keras' archives carry the time
+        "file": path.name,
+        "dtype": "float32",
+        "accuracy": results["runs"][0]["accuracy"],
+    }
+    report.draw_curves(out / "curves.png", history, recipe)
+    recipe.write(out / "recipe.toml", report.recipe_header(out, results))
+    _io.write(out / "card.md", report.record_card(out, results, recipe))
+
+
+def default_folder(recipe):
+    """`runs/<model>_<dataset>`."""
+    return pathlib.Path("runs", f"{recipe.model}_{report.dataset_name(recipe.dataset)}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Phase:
+    """A part of the training in which all images have one size."""
+
+    model: keras.Model
+    batches: Batches
+    end: int  # the epoch after its last
+
+
+def _phases(recipe, data):
+    """The phase of small crops, if there is one, and the last phase, each with a compiled model."""
+    ends = {recipe.crop_size or data.x_train.shape[1:3]: recipe.epochs}
+    if recipe.small_crop_size:
+        ends = {recipe.small_crop_size: recipe.small_crop_epochs} | ends
+    phases = []
+    for size, end in ends.items():
+        model = build_model(recipe, data, size)
+        batches = Batches(data.x_train, data.y_train, len(data.class_names), recipe, size)
+        model.compile(
+            recipe.make_optimizer(len(batches)),
+            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+        )
+        model.optimizer.build(model.trainable_variables)
+        phases.append(_Phase(model, batches, end))
+    first, last = ([w.shape for w in phases[i].model.weights] for i in (0, -1))
+    if first != last:
+        raise ValueError(
+            f"train: weights of {recipe.model!r} depend on the image size, and `small_crop_size` needs "
+            "the same weights for all sizes. Remove the key, or use a model that pools over the image."
+        )
+    return phases
+
+
+def build_model(recipe, data, size):
+    """The recipe's model for images of `size`, with its initial weights."""
+    keras.utils.set_random_seed(recipe.seed)
+    return zoo.build(
+        recipe.model,
+        input_shape=(*size, data.x_val.shape[-1]),
+        num_classes=len(data.class_names),
+        **recipe.sizes,
+    )
+
+
+def pretrain_from(model, recipe, data, verbose):
+    """Pre-train the model on the training images, and return the report."""
+    require("sklearn")
+    templates = "keep" if recipe.pretrain == "whitening" else "mixture"
+    images = center_crop(data.x_train, model.input_shape[1:3])
+    found = keras_structnets.pretraining.pretrain(
+        model, images, seed=recipe.seed, templates=templates, verbose=verbose
+    )
+    if verbose:
+        print(found)
+    return found
+
+
+def refuse_earlier_run(out, overwrite):
+    """A ValueError if `out` is a file, or holds a run that may not be replaced."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
+    if (
+        not overwrite
+        and out.is_dir()
+        and any(not file.name.startswith(_io.PART) for file in out.iterdir())
+    ):
+        unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
+        advice = f"Resume it with --resume {out}, choose" if unfinished else "Choose"
+        raise ValueError(
+            f"train: `out` {str(out)!r} holds an earlier run. {advice} another folder with --out, or "
+            "replace it with --overwrite."
+        )
+
+
+def _clear(out):
+    """Take away what an earlier run left; its results first, so that it counts as ended no more."""
+    name = out.resolve().name
+    written = (
+        "results.json",
+        checkpoint.NAME,
+        "history.csv",
+        "curves.png",
+        "confusion.png",
+        "card.md",
+    )
+    for file in (*written, f"{name}.keras"):
+        (out / file).unlink(missing_ok=True)
+
+
+def _fit(phase, recipe, data, out, logs, verbose):
+    """Fit one phase, from the checkpoint if there is one; the `Checkpoint` of its end."""
+    model, state = phase.model, Checkpoint(out, recipe, phase.batches)
+    state.set_model(model)
+    done = 0
+    if state.path.is_file():
+        done = state.restore()
+        if verbose:
+            print(f"{out}: {done} of {recipe.epochs} epochs are done")
+    else:
+        if recipe.pretrain != "none":
+            pretrain_from(model, recipe, data, verbose)
+        state.save()
+    if done < phase.end:
+        _fit_from(done, phase, recipe, data, state, logs, verbose)
+    elif done == recipe.epochs:  # it was killed after the last epoch, which `fit` ends by this:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    if recipe.ema:  # on JAX each weight now shares its array with its average, and `predict`, which
+        for weight in model.trainable_variables:  # gives arrays away, would lose both
+            weight.assign(keras.ops.convert_to_numpy(weight).copy())
+    return state
+
+
+def _fit_from(done, phase, recipe, data, state, logs, verbose):
+    """Run the epochs of a phase from `done`; a ValueError if the loss is not finite."""
+    average = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    fitted = phase.model.fit(
+        phase.batches,
+        epochs=phase.end,
+        initial_epoch=done,
+        shuffle=False,  # `Batches` does
+        validation_data=(
+            center_crop(data.x_val, phase.batches.size),
+            one_hot(data.y_val, len(data.class_names)),
+        ),
+        validation_batch_size=recipe.batch_size,
+        callbacks=[keras.callbacks.TerminateOnNaN(), *average, state, *logs],
+        verbose=verbose,
+    )
+    if not np.isfinite(fitted.history["loss"][-1]):
+        _stop_at_last_good_epoch(phase.model, recipe, state, state.path.parent)
+
+
+def _stop_at_last_good_epoch(model, recipe, state, out):
+    done = state.restore()
+    advice = f"Use a learning_rate below {recipe.learning_rate:g}."
+    if done:
+        path = out / f"{out.resolve().name}.keras"
+        _io.write_model(path, model)
+        advice = f"{path} is the model after epoch {done}. {advice}"
+    else:
+        _clear(out)
+        (out / "recipe.toml").unlink()
+        if not any(out.iterdir()):
+            out.rmdir()
+    raise ValueError(f"train: the loss is not finite in epoch {done + 1}. {advice}")
+
+
+def _tensorboard(out):
+    for module in ("tensorflow", "tensorboard"):
+        require(module, "Run: pip install 'keras_structnets[tensorboard]'")
+    return keras.callbacks.TensorBoard(out / "tensorboard")
+
+
+def flops_of(model):
+    """Operations for one image, or None for a model of layers that there is no rule for."""
+    try:
+        return zoo.flops(model).total
+    except ValueError:
+        return None
+
+
+def _check_saved(out, images, predictions, batch_size):
+    """Load the saved model and compare: the same program on the same weights."""
+    again = load_model(out).predict(images, batch_size=batch_size, verbose=0)
+    difference = float(np.max(np.abs(again - predictions)))
+    if not difference <= 1e-6:
+        raise RuntimeError(
+            f"train: {out / out.resolve().name}.keras predicts otherwise than the model that was "
+            f"trained, by up to {difference:g}. Do not use it; a layer does not save what it holds."
+        )
