@@ -95,9 +95,7 @@ def test_a_run_that_was_stopped_after_its_last_epoch_ends_as_one_that_was_not(
     same_weights(tmp_path / "run", whole)
 
 
-SMALL = dataclasses.replace(
-    RECIPE, model="explicit_rd_a", epochs=3, small_crop_size=(6, 6), small_crop_epochs=2, ema=0.9
-)
+SMALL = dataclasses.replace(RECIPE, epochs=3, small_crop_size=(6, 6), small_crop_epochs=2)
 
 
 @pytest.mark.parametrize("number", [2, 3])  # in the phase of small crops, and after it
