@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_structnets.training import transforms
 
-OPERATIONS = {}  # by name; `register` fills it
+OPERATIONS: dict[str, Any] = {}  # by name; `register` fills it
 FLIPS = ("random", "alternate")
 MIX_LAYERS = {"mixup": keras.layers.MixUp, "cutmix": keras.layers.CutMix}
 MIXES = ("none", *MIX_LAYERS)

@@ -48,7 +48,8 @@ def train_queue(
         3310
     """
     paths, out = [pathlib.Path(path) for path in recipes], pathlib.Path(out or "runs")
-    failed, folders = [], {}
+    failed: list[str] = []
+    folders: dict[pathlib.Path, pathlib.Path] = {}
     for path in paths:
         try:
             folder = out / _name(path)

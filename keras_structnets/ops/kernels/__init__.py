@@ -5,7 +5,7 @@ backend alone, and is imported only where that backend runs. `select` chooses be
 """
 
 import importlib
-from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras.backend import is_float_dtype, standardize_dtype
@@ -30,7 +30,7 @@ BACKENDS = {  # operation: the backends that have a kernel for it
 CPU_ONLY = (("max_pool", "jax"), ("stop_fusion", "jax"))
 
 
-def select(operation: str, x: Tensor | None = None) -> Callable | None:
+def select(operation: str, x: Tensor | None = None) -> Any:
     """The kernel of the current backend for `operation`, else the generic form, else None.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-DATASETS = {}  # by name; `register` fills it
+DATASETS: dict[str, Any] = {}  # by name; `register` fills it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
