@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_structnets.ops.fourier import dft_matrices, inverse, transform
 
+# Keras' own operations, whatever `keras.config.image_data_format()` is
 conv = functools.partial(ops.conv, data_format="channels_last")
 average_pool = functools.partial(ops.average_pool, data_format="channels_last")
 max_pool = functools.partial(ops.max_pool, data_format="channels_last")
