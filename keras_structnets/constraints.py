@@ -21,9 +21,9 @@ class AtLeast(keras.constraints.Constraint):
         minimum: a number.
 
     Example:
-        >>> at_least = ksn.constraints.AtLeast(0.1)
+        >>> at_least = ksn.constraints.AtLeast(0.5)
         >>> keras.ops.convert_to_numpy(at_least(np.array([-1.0, 2.0]))).tolist()
-        [0.1, 2.0]
+        [0.5, 2.0]
     """
 
     def __init__(self, minimum: float) -> None:

@@ -40,7 +40,7 @@ class SparseWeights(keras.initializers.Initializer):
         >>> layer = ksn.layers.Similarity(3, similarity_weights_initializer=sparse)
     """
 
-    def __init__(self, total: float = 4.0, selected: int = 4, seed: Any = None) -> None:
+    def __init__(self, total: float = 1.0, selected: int = 4, seed: Any = None) -> None:
         self.total = checks.positive("SparseWeights", "total", total)
         self.selected = checks.integer("SparseWeights", "selected", selected)
         self._uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=seed)
@@ -94,8 +94,8 @@ class SpreadOffsets(keras.initializers.RandomNormal):
     Example:
         >>> offsets = ksn.initializers.SpreadOffsets(seed=0)((1000, 10))
         >>> keras.ops.convert_to_numpy(offsets).std().round(1)
-        np.float32(4.0)
+        np.float32(2.0)
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 4.0, seed: Any = None) -> None:
+    def __init__(self, mean: float = 0.0, stddev: float = 2.0, seed: Any = None) -> None:
         super().__init__(mean, stddev, seed)

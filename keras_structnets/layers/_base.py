@@ -21,15 +21,18 @@ class Layer(keras.layers.Layer):
     the class shows all of them. A class without a docstring has that of its base.
     """
 
+    __signature__: inspect.Signature
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__doc__ = inspect.getdoc(cls)
-        named = {}
+        named: dict[str, inspect.Parameter] = {}
         for base in cls.__mro__[: cls.__mro__.index(Layer)]:
-            own = inspect.signature(base.__init__).parameters if "__init__" in vars(base) else {}
-            for name, parameter in own.items():
-                if name not in ("self", "args", "kwargs"):
-                    named.setdefault(name, parameter)
+            own = vars(base).get("__init__")
+            parameters = list(inspect.signature(own).parameters.values()) if own else []
+            for parameter in parameters[1:]:
+                if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                    named.setdefault(parameter.name, parameter)
         rest = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD, annotation=Any)
         by_kind = sorted(named.values(), key=lambda parameter: parameter.kind)
         cls.__signature__ = inspect.Signature([*by_kind, rest])
@@ -39,7 +42,8 @@ class Layer(keras.layers.Layer):
 
     def _config(self, **given: Any) -> dict[str, Any]:
         """The arguments as attributes hold them, but for those that are `given`."""
-        ours = next(c for c in type(self).__mro__ if c.__module__.startswith(f"{PACKAGE}."))
+        classes = (c for c in type(self).__mro__ if issubclass(c, Layer))
+        ours = next(c for c in classes if c.__module__.startswith(f"{PACKAGE}."))
         names = [n for n in ours.__signature__.parameters if n not in ("kwargs", *given)]
         kept = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return super().get_config() | kept | given
@@ -77,7 +81,9 @@ class SpatialLayer(Layer):
     def _check_window(self, window: Sizes, spatial: Shape, dilation: Sizes | None = None) -> None:
         checks.kernel_fits(type(self).__name__, window, spatial, self.padding, dilation)
 
-    def _output_sizes(self, spatial: Shape, window: Sizes, dilation: Sizes | None = None) -> Shape:
+    def _output_sizes(
+        self, spatial: Shape, window: Sequence[int], dilation: Sequence[int] | None = None
+    ) -> Shape:
         """Spatial sizes after windows with the layer's strides and padding."""
         dilation = dilation or (1,) * self.rank
         axes = zip(spatial, window, self.strides, dilation, strict=True)

@@ -49,8 +49,11 @@ def network(name):
             8,
             1,
         )
-    size = 5 if name.startswith("Global") and rank == 2 else 3
-    first = getattr(keras.layers, f"Conv{rank}D")(32, size, padding="same", activation="relu")
+    conv = getattr(keras.layers, f"Conv{rank}D")
+    if name.startswith("Global"):  # a few positions, whose features tell the digit
+        wide = conv(64, {1: 10, 2: 6, 3: 3}[rank], activation="relu")
+        return [wide, layer(), flatten, dense], RESHAPED[rank]
+    first = conv(32, 3, padding="same", activation="relu")
     if name.startswith("GConv"):
         return [first, layer(4, (4,), 3), flatten, dense], RESHAPED[rank]
     if "Similarity" in name:
