@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_structnets.__main__ import COMMANDS, main
+from keras_structnets.__main__ import _COMMANDS, main
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -145,7 +145,7 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", _COMMANDS)
 def test_help_says_what_a_command_does_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
