@@ -7,31 +7,24 @@ import os
 import pathlib
 import subprocess
 import sys
-import tomllib
 import warnings
 
 import keras
 
-from keras_structnets import __version__, checks, training, zoo
+from keras_structnets import __version__, arguments, checks, training, zoo
 from keras_structnets.training import catalogue
 from keras_structnets.training._io import printable, require
-from keras_structnets.training.augment import OPERATIONS
-from keras_structnets.training.datasets import DATASETS
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
-from keras_structnets.training.recipe import CHOICES
 
-SOURCES = "|".join((*DATASETS, "PATH"))
 BACKENDS = ("jax", "torch", "tensorflow")
-BENCHMARKS = ("layers", "models", "figure1")
-COMMANDS = ("list", "show", "train", "pretrain", "publish", "evaluate", "predict", "bench")
 
 
 def main(argv=None):
     """Run one command; the exit code: 0, 2 after an error, 130 after an interrupt."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = vars(_parser().parse_args(argv))
-    command, backend = arguments.pop("command"), arguments.pop("backend")
+    options = vars(_parser().parse_args(argv))
+    command, backend = options.pop("command"), options.pop("backend")
     if backend not in (None, keras.backend.backend()):  # Keras chooses it when it is imported
         again = [sys.executable, "-m", "keras_structnets", *argv]
         return subprocess.run(again, env={**os.environ, "KERAS_BACKEND": backend}).returncode
@@ -40,7 +33,7 @@ def main(argv=None):
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _show_warning
         try:
-            command(**arguments)
+            command(**options)
         except (ValueError, ImportError, OSError, RuntimeError) as error:
             print(f"structnets: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
@@ -167,9 +160,9 @@ def _parser():
         epilog="example: structnets train simnet_2layer --dataset digits --epochs 30",
     )
     parser.add_argument("--version", action="version", version=f"keras_structnets {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="{" + ",".join(COMMANDS) + "}")
+    commands = parser.add_subparsers(required=True, metavar="{" + ",".join(_COMMANDS) + "}")
 
-    def add(name, command, what, example):
+    for name, (command, what, example, add_arguments) in _COMMANDS.items():
         sub = commands.add_parser(
             name,
             help=what,
@@ -178,159 +171,64 @@ def _parser():
         )
         sub.set_defaults(command=command)
         sub.add_argument("--backend", choices=BACKENDS, metavar="|".join(BACKENDS))
-        return sub
-
-    sub = add("list", list_models, "print a table of the models", "list 'simnet*'")
-    sub.add_argument("pattern", nargs="?", metavar="PATTERN", help="wildcards as in a shell")
-
-    sub = add("show", show, "print what is known of one model, and its layers", "show g_conv_net")
-    sub.add_argument("name", metavar="NAME", help="a name from the list")
-
-    sub = add(
-        "train",
-        train,
-        "train a model on a data set or on a folder of images, and write runs/<name>/",
-        "train simnet_2layer --dataset digits --epochs 30",
-    )
-    _add_train_arguments(sub)
-
-    sub = add(
-        "pretrain",
-        pretrain,
-        "pre-train a SimNet on images without labels, and write runs/<name>_pretrained/",
-        "pretrain simnet_2layer --dataset digits",
-    )
-    sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
-    sub.add_argument("--dataset", metavar=SOURCES, default="digits")
-    sub.add_argument(
-        "--only-whitening",
-        action="store_true",
-        help="pre-train the convolutions alone",
-    )
-    sub.add_argument("--seed", type=int, default=0, metavar="INT")
-    _add_out(sub)
-
-    sub = add(
-        "publish",
-        publish,
-        "make a record of finished runs that differ in seed or backend: results, card and small weights",
-        "publish runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
-    )
-    sub.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
-    _add_out(sub)
-
-    sub = add(
-        "evaluate",
-        evaluate,
-        "print the accuracy of a saved model on validation images",
-        "evaluate runs/simnet_2layer_digits --dataset digits",
-    )
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    sub.add_argument("--dataset", metavar=SOURCES, help="default: that of the run")
-
-    sub = add(
-        "predict",
-        predict,
-        "print path, class and the model's output for each image",
-        "predict runs/simnet_2layer_digits three.png seven.png",
-    )
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
-
-    sub = add(
-        "bench",
-        bench,
-        "time layers or models against what one would use instead, and write JSON and a plot",
-        "bench layers --backend torch",
-    )
-    sub.add_argument(
-        "what",
-        choices=BENCHMARKS,
-        metavar="|".join(BENCHMARKS),
-        help="layers: against other layers of the backend; models: against PyTorch, which has to be "
-        "installed; figure1: that of the low-cost paper",
-    )
-    sub.add_argument("--only", dest="pattern", metavar="TEXT", help="what has TEXT in its name")
-    sub.add_argument("--rounds", type=_positive, metavar="INT", help="turns that each one takes")
-    sub.add_argument("--batch-size", type=_positive, metavar="INT", help="of figure1, default: 2")
-    sub.add_argument("--device", metavar="DEVICE", help="for example cpu:0 or gpu:0")
-    sub.add_argument("--out", metavar="FOLDER", default="runs/bench", help="default: runs/bench")
+        add_arguments(sub)
     return parser
-
-
-def _positive(text):
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0. Use for example 5.")
-    return int(text)
-
-
-def _add_train_arguments(sub):
-    """An option for each key of a recipe."""
-    sub.add_argument(
-        "what",
-        nargs="*",
-        metavar="NAME|RECIPE",
-        help="a name from the list, or a .toml file, which the other options override; several "
-        "files are trained one after another, each into runs/<name of the file>: runs that have "
-        "ended are skipped, and interrupted ones resumed",
-    )
-    sub.add_argument(
-        "--set",
-        dest="changes",
-        action="append",
-        default=[],
-        type=_setting,
-        metavar="KEY=VALUE",
-        help="a key of the recipe, or sizes.KEY for an argument of the model, see show NAME; may be "
-        "repeated",
-    )
-    sub.add_argument("--resume", metavar="FOLDER", help="continue a run that was stopped or killed")
-    sub.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard too")
-    _add_out(sub)
-    for field in dataclasses.fields(training.Recipe):
-        if field.name in ("model", "sizes"):
-            continue
-        options = {"type": field.type, "help": f"default: {field.default}"}
-        if field.name == "dataset":
-            options |= {
-                "metavar": SOURCES,
-                "help": "PATH: a sub-folder of images per class, also as .tar or .zip, or a .npz",
-            }
-        elif field.name in CHOICES:
-            options["metavar"] = "|".join(CHOICES[field.name])
-            if field.name == "pretrain":  # the option alone asks for the simpler start
-                options |= {"nargs": "?", "const": "whitening"}
-        elif field.name.endswith("_size") and field.name != "batch_size":
-            options |= {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
-        elif field.name == "drop_epochs":
-            options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
-        elif field.name == "augmentation":
-            options |= {"type": str, "nargs": "*", "metavar": "|".join(OPERATIONS)}
-        elif field.name == "channels":
-            options |= {"type": int, "metavar": "1|3"}
-        else:
-            options["metavar"] = field.type.__name__.upper()
-        sub.add_argument(f"--{field.name.replace('_', '-')}", **options)
-
-
-def _add_out(sub):
-    sub.add_argument("--out", metavar="FOLDER", help="default: a folder in runs/ after the model")
-    sub.add_argument("--overwrite", action="store_true", help="replace an earlier run")
-
-
-def _setting(text):
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} has no '='. Use for example epochs=5.")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _show_warning(message, *_, **__):
     print(f"structnets: warning: {message}", file=sys.stderr)
 
+
+_COMMANDS = {
+    "list": (
+        list_models,
+        "print a table of the models",
+        "list 'simnet*'",
+        arguments.list_arguments,
+    ),
+    "show": (
+        show,
+        "print what is known of one model, and its layers",
+        "show g_conv_net",
+        arguments.show_arguments,
+    ),
+    "train": (
+        train,
+        "train a model on a data set or on a folder of images, and write runs/<name>/",
+        "train simnet_2layer --dataset digits --epochs 30",
+        arguments.train_arguments,
+    ),
+    "pretrain": (
+        pretrain,
+        "pre-train a SimNet on images without labels, and write runs/<name>_pretrained/",
+        "pretrain simnet_2layer --dataset digits",
+        arguments.pretrain_arguments,
+    ),
+    "publish": (
+        publish,
+        "make a record of finished runs that differ in seed or backend: results, card and small weights",
+        "publish runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
+        arguments.publish_arguments,
+    ),
+    "evaluate": (
+        evaluate,
+        "print the accuracy of a saved model on validation images",
+        "evaluate runs/simnet_2layer_digits --dataset digits",
+        arguments.evaluate_arguments,
+    ),
+    "predict": (
+        predict,
+        "print path, class and the model's output for each image",
+        "predict runs/simnet_2layer_digits three.png seven.png",
+        arguments.predict_arguments,
+    ),
+    "bench": (
+        bench,
+        "time layers or models against what one would use instead, and write JSON and a plot",
+        "bench layers --backend torch",
+        arguments.bench_arguments,
+    ),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_structnets.__main__ import COMMANDS, main
+from keras_structnets import training
+from keras_structnets.__main__ import _COMMANDS, main
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -74,6 +75,13 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
     printed = capsys.readouterr().out
     for words in ("val_accuracy", "validation accuracy", "predictions are unchanged"):
         assert words in printed
+
+
+@pytest.mark.no_backend
+def test_adamw_needs_no_other_option(tmp_path):
+    command = ["train", "tiny", "--optimizer", "adamw", "--augmentation", "crop", "flip"]
+    assert main([*command, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    assert training.Recipe.read(tmp_path / "run" / "recipe.toml").augmentation == ("crop", "flip")
 
 
 SMALL = ("simnet_3layer_compact", "--dataset", "digits")
@@ -145,7 +153,7 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", _COMMANDS)
 def test_help_says_what_a_command_does_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
