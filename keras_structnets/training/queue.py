@@ -48,7 +48,7 @@ def train_queue(
         3310
     """
     paths, out = [pathlib.Path(path) for path in recipes], pathlib.Path(out or "runs")
-    failed: list[str] = []
+    failed: list[pathlib.Path] = []
     folders: dict[pathlib.Path, pathlib.Path] = {}
     for path in paths:
         try:
