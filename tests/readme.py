@@ -16,22 +16,22 @@ MARKS = re.compile("(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def zoo_table():
-    """The zoo: name, paper, sizes, and what the records reached."""
+    """The trained networks: sizes, accuracy and the paper's accuracy."""
     rows = [
-        "| name | paper | parameters | printed | operations | accuracy | |",
+        "| name | paper | parameters | FLOPs | accuracy | paper's accuracy | |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
-    for name in zoo.list_models():
+    for name in zoo.list_models(pretrained=True):
         info = zoo.info(name)
-        count, operations = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
+        count, flops = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
         reached = [report.mean(record.runs) for record in info.records.values()]
         cells = [
             f"`{name}`",
             info.paper,
             f"{count:,}",
-            info.printed.get(10, ""),
-            f"{operations / 1e6:.1f}M",
+            f"{flops / 1e6:.1f}M",
             ", ".join(f"{accuracy:.1%}" for accuracy in reached),
+            f"{info.printed_accuracy['cifar10']}%",
             info.summary,
         ]
         rows.append(f"| {' | '.join(cells)} |")
