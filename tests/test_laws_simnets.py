@@ -134,7 +134,8 @@ def test_a_similarity_of_patches_equals_the_similarity_of_their_vectors():
     layer = ksn.layers.Similarity2D(4, kernel_size=3, templates_initializer="random_normal")
     y = _numpy(layer(x))
     z = _numpy(layer.templates).reshape(18, 4)
-    expected = _numpy(ksn.ops.lp_similarity(x.reshape(2, 18), z))
+    u = _numpy(layer.similarity_weights).reshape(18, 4)
+    expected = _numpy(ksn.ops.lp_similarity(x.reshape(2, 18), z, u))
     np.testing.assert_allclose(y[:, 0, 0], expected, rtol=1e-5)
 
 

@@ -57,7 +57,7 @@ def network(name):
     if name.startswith("GConv"):
         return [first, layer(4, (4,), 3), flatten, dense], RESHAPED[rank]
     if "Similarity" in name:
-        return [first, layer(32, 3), flatten, dense], RESHAPED[rank]
+        return [first, layer(64, 3), flatten, dense], RESHAPED[rank]
     return [first, layer(), flatten, dense], RESHAPED[rank]
 
 
