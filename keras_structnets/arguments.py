@@ -67,14 +67,6 @@ def bench_arguments(sub):
     sub.add_argument("--rounds", type=_positive, metavar="INT", help="turns that each one takes")
     sub.add_argument("--batch-size", type=_positive, metavar="INT", help="of figure1, default: 2")
     sub.add_argument("--device", metavar="DEVICE", help="for example cpu:0 or gpu:0")
-    sub.add_argument(
-        "--memory",
-        choices=("kept", "returned"),
-        default="kept",
-        metavar="kept|returned",
-        help="what becomes of memory that is free again, default: kept, as in training by this "
-        "program; a program that does not ask for it has it returned to Linux",
-    )
     sub.add_argument("--out", metavar="FOLDER", default="runs/bench", help="default: runs/bench")
 
 

@@ -107,7 +107,7 @@ def test_the_spectrum_of_a_stencil_is_that_of_its_matrix(spatial):
 @pytest.mark.parametrize("size", [3, 7])
 def test_an_explicit_step_is_stable_when_training_starts(layer, step_size, size):
     keras.utils.set_random_seed(3)
-    step = getattr(layers, f"{layer}2D")(size, step_size)
+    step = getattr(layers, f"{layer}2D")(size, step_size=step_size)
     step.build((None, 16, 16, 8))
     kernel = keras.ops.convert_to_numpy(step.kernel)
     if layer == "CirculantDiffusion":

@@ -8,6 +8,9 @@ from sklearn.datasets import load_digits
 import keras_structnets as ksn
 from tests.cases import LAYERS
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training once, on TensorFlow, is enough"
+)
 HELD_OUT = 360
 VECTORS = ("Similarity", "LinearSimilarity", "MEX")
 RESHAPED = {1: (16, 4), 2: (8, 8, 1), 3: (4, 4, 4, 1)}  # 64 pixels with 1, 2 or 3 spatial axes
@@ -61,14 +64,12 @@ def network(name):
     return [first, layer(), flatten, dense], RESHAPED[rank]
 
 
-@pytest.mark.no_backend
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_with_default_arguments_learns_digits(name):
     layers, shape = network(name)
     assert accuracy(layers, shape) >= 0.95
 
 
-@pytest.mark.no_backend
 def test_a_bare_similarity_and_mex_learn_digits():
     similarity, mex = ksn.layers.Similarity2D(128, 8), ksn.layers.MEX(10)
     assert accuracy([similarity, mex, keras.layers.Flatten()], (8, 8, 1)) >= 0.95
