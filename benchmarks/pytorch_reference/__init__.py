@@ -4,7 +4,6 @@ Ordinary modules on [b, c, h, w]: grouped and transposed convolutions, torch.fft
 similarities. `reference_of` copies the weights: both give the same numbers.
 """
 
-import re
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ def reference_of(name, model):
         modules = [m for m in reference.modules() if type(m) in classes]
         if layers:
             assert len(layers) == len(modules), (kind, len(layers), len(modules))
-        for layer, module in zip(sorted(layers, key=_number), modules, strict=False):
+        for layer, module in zip(layers, modules, strict=False):
             _load(module, convert(*layer.get_weights()))
     return reference
 
@@ -80,12 +79,6 @@ def _load(module, arrays):
     for tensor, array in zip(tensors, arrays, strict=True):
         with torch.no_grad():
             tensor.copy_(torch.from_numpy(np.array(array)))
-
-
-def _number(layer):
-    """Layers of a kind in the order in which they were made, which their names count."""
-    found = re.search(r"_(\d+)", layer.name)
-    return int(found[1]) if found else 0
 
 
 def train_step(reference, optimizer, x, y):

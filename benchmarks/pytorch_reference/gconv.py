@@ -37,8 +37,8 @@ class SkipBlock(nn.Module):
 
     def __init__(self, n_in, skips):
         super().__init__()
-        self.projection, self.slopes_of_projection = Unit(n_in, N_ELEMENTS, 2), nn.PReLU(N_ELEMENTS)
         self.first, self.slopes_of_first = Unit(n_in, N_ELEMENTS, 2), nn.PReLU(N_ELEMENTS)
+        self.projection, self.slopes_of_projection = Unit(n_in, N_ELEMENTS, 2), nn.PReLU(N_ELEMENTS)
         self.chain = nn.ModuleList(Unit(N_ELEMENTS, N_ELEMENTS) for _ in range(skips))
         self.slopes = nn.ModuleList(nn.PReLU(N_ELEMENTS) for _ in range(skips))
 
