@@ -1,7 +1,7 @@
 """What pages take from other files: MkDocs runs this when it builds the site.
 
 A comment in a page, `<!-- kind: argument -->`, gives way to what `FILLINGS[kind](argument)` returns.
-Cards, tutorials and API pages are made whole. Nothing here imports Keras: the zoo is read from README.md,
+Cards, tutorials and API pages are made whole. Nothing here imports Keras: the zoo is read from zoo/MODELS.md,
 whose table the tests keep current.
 """
 
@@ -23,8 +23,22 @@ STEMS = {
     "lowcost": "Low-cost parameterizations",
     "simnets": "Deep SimNets",
 }
-PAPERS = {"similarity": "simnets", "mex": "simnets"}  # files whose name is not that of a paper
-API = ("ops", "constraints", "initializers", "layers", "blocks", "zoo", "pretraining", "training")
+PAPERS = {
+    "similarity": "simnets",
+    "mex": "simnets",
+    "diffusion": "lowcost",
+}  # files whose name is not that of a paper
+API = (
+    "ops",
+    "constraints",
+    "initializers",
+    "layers",
+    "blocks",
+    "zoo",
+    "pretraining",
+    "analysis",
+    "training",
+)
 CIRCUMSTANCES = ("backend", "keras", "machine")
 
 
@@ -91,7 +105,7 @@ def cells(line):
 
 def zoo_table(paper):
     """The zoo, or with the name of a paper its rows alone."""
-    table = table_of(ROOT / "README.md")
+    table = table_of(RECORDS / "MODELS.md")
     if paper == "all":
         return "\n".join(table)
     lines = [cells(line) for line in table]
@@ -106,7 +120,7 @@ def records_table(_):
 
 def scatter(_):
     """An empty place for the scatter plot of docs/javascripts/zoo.js, which holds the points."""
-    papers = {cells(row)[0].strip("`"): cells(row)[1] for row in table_of(ROOT / "README.md")}
+    papers = {cells(row)[0].strip("`"): cells(row)[1] for row in table_of(RECORDS / "MODELS.md")}
     columns, _, *rows = map(cells, table_of(RECORDS / "README.md"))
     printed = {
         re.search("`(.*)`", row[0])[1]: row[columns.index("paper")].strip("%") for row in rows
@@ -148,28 +162,52 @@ def docstring(path):
     )
 
 
+def source_of(name):
+    """The file of a part of the library: a module or the `__init__.py` of a package."""
+    module = PACKAGE / f"{name}.py"
+    return module if module.exists() else PACKAGE / name / "__init__.py"
+
+
+def public_names(tree):
+    """What `__all__` lists, else the classes and functions of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
+            return ast.literal_eval(node.value)
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    names = [node.name for node in tree.body if isinstance(node, kinds)]
+    return [name for name in names if not name.startswith("_")]
+
+
 def write_api(name):
     """What a part of the library offers, by paper where its files are; 2-D stands for 1-D and 3-D."""
-    tree = ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))
+    source = source_of(name)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     file_of = {a.name: node.module.rpartition(".")[2] for node in imports for a in node.names}
-    public = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign))
-    paper_of = {member: PAPERS.get(stem, stem) for member, stem in file_of.items()}
-    by_paper = set(paper_of.values()) == set(STEMS)
-    parts = [f"# `{name}`", docstring(f"keras_structnets/{name}/__init__.py")]
-    for stem in STEMS if by_paper else [None]:
+    public = public_names(tree)
+    paper_of = {member: PAPERS.get(file_of.get(member), file_of.get(member)) for member in public}
+    by_paper = set(paper_of.values()) >= set(STEMS)
+    parts = [f"# `{name}`", docstring(source.relative_to(ROOT))]
+    for stem in [*STEMS, None] if by_paper else [None]:
         if by_paper:
-            parts.append(f"## {STEMS[stem]}")
+            others = any(paper not in STEMS for paper in paper_of.values())
+            parts += [f"## {STEMS.get(stem, 'Other')}"] if stem or others else []
             if (PACKAGE / name / f"{stem}.py").exists():
                 parts.append(docstring(f"keras_structnets/{name}/{stem}.py"))
         for member in public:
-            if stem in (None, paper_of[member]) and not member.endswith(("1D", "3D")):
-                module = f"{member}." * (member == file_of[member])  # of the same name
-                parts.append(f"::: keras_structnets.{name}.{module}{member}")
-                if member.endswith("2D"):
-                    others = " and ".join(f"`{member[:-2]}{rank}D`" for rank in (1, 3))
-                    parts.append(f"{others} are the same in one and in three dimensions.")
+            here = paper_of[member] if by_paper and paper_of[member] in STEMS else None
+            if stem == here and not member.endswith(("1D", "3D")):
+                parts += _of_member(name, member, file_of.get(member))
     write(f"api/{name}.md", "\n\n".join(parts) + "\n")
+
+
+def _of_member(name, member, file):
+    module = f"{member}." * (member == file)  # of the same name
+    parts = [f"::: keras_structnets.{name}.{module}{member}"]
+    if member.endswith("2D"):
+        others = " and ".join(f"`{member[:-2]}{rank}D`" for rank in (1, 3))
+        parts.append(f"{others} are the same in one and in three dimensions.")
+    return parts
 
 
 # Tutorials: notebooks, and beside them what `python -m tests.notebooks --outputs` has written

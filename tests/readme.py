@@ -1,6 +1,7 @@
 """The tables that are written by `python -m tests.readme`, and that the tests compare.
 
-README.md has the zoo, zoo/README.md the records; `zoo/accuracy.png` is drawn too.
+README.md has the trained networks, zoo/MODELS.md all networks, and zoo/README.md the records.
+`zoo/accuracy.png` is drawn too.
 """
 
 import pathlib
@@ -11,7 +12,7 @@ from keras_structnets.training import report
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 ROOT = pathlib.Path(__file__).parent.parent
-README, RECORDS = ROOT / "README.md", ROOT / "zoo" / "README.md"
+README, RECORDS, MODELS = ROOT / "README.md", ROOT / "zoo" / "README.md", ROOT / "zoo" / "MODELS.md"
 MARKS = re.compile("(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -38,13 +39,40 @@ def zoo_table():
     return "\n".join(rows) + "\n"
 
 
+def models_table():
+    """All networks: name, paper, sizes, and what the records reached."""
+    rows = [
+        "| name | paper | parameters | printed | operations | accuracy | |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for name in zoo.list_models():
+        info = zoo.info(name)
+        count, flops = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
+        reached = [report.mean(record.runs) for record in info.records.values()]
+        cells = [
+            f"`{name}`",
+            info.paper,
+            f"{count:,}",
+            info.printed.get(10, ""),
+            f"{flops / 1e6:.1f}M",
+            ", ".join(f"{accuracy:.1%}" for accuracy in reached),
+            info.summary,
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
 def with_table(text, table):
     """`text` with `table` between its marks."""
     return MARKS.sub(lambda m: m[1] + table + m[2], text)
 
 
 if __name__ == "__main__":
-    for path, table in ((README, zoo_table()), (RECORDS, report.records_table())):
+    for path, table in (
+        (README, zoo_table()),
+        (MODELS, models_table()),
+        (RECORDS, report.records_table()),
+    ):
         path.write_text(with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
     report.draw_records(RECORDS.with_name("accuracy.png"))
     for folder in RECORDS.parent.glob("*/results.json"):

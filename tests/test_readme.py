@@ -8,7 +8,7 @@ import pytest
 from keras_structnets import training, zoo
 from keras_structnets.training import report
 from keras_structnets.zoo import records
-from tests.readme import README, RECORDS, with_table, zoo_table
+from tests.readme import MODELS, README, RECORDS, models_table, with_table, zoo_table
 
 pytestmark = pytest.mark.no_backend
 
@@ -18,8 +18,8 @@ ANEW = "write it anew with: python -m tests.readme"
 
 @pytest.mark.parametrize(
     ("path", "table"),
-    [(README, zoo_table), (RECORDS, report.records_table)],
-    ids=["zoo", "records"],
+    [(README, zoo_table), (MODELS, models_table), (RECORDS, report.records_table)],
+    ids=["trained", "models", "records"],
 )
 def test_the_tables_are_current(path, table):
     text = path.read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ Ordinary modules on [b, c, h, w]: grouped and transposed convolutions, torch.fft
 similarities. `reference_of` copies the weights: both give the same numbers.
 """
 
-
 import numpy as np
 import torch
 from torch import nn
