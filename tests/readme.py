@@ -22,20 +22,10 @@ def zoo_table():
         "| name | paper | parameters | FLOPs | accuracy | paper's accuracy | |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
-    for name in zoo.list_models(pretrained=True):
-        info = zoo.info(name)
-        count, flops = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
-        reached = [report.mean(record.runs) for record in info.records.values()]
-        cells = [
-            f"`{name}`",
-            info.paper,
-            f"{count:,}",
-            f"{flops / 1e6:.1f}M",
-            ", ".join(f"{accuracy:.1%}" for accuracy in reached),
-            f"{info.printed_accuracy['cifar10']}%",
-            info.summary,
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
+    for info in map(zoo.info, zoo.list_models(pretrained=True)):
+        count, flops = sizes_of(info.name)
+        papers = f"{info.printed_accuracy['cifar10']}%"
+        rows.append(row(info, count, flops, accuracy_of(info), papers))
     return "\n".join(rows) + "\n"
 
 
@@ -45,21 +35,27 @@ def models_table():
         "| name | paper | parameters | printed | operations | accuracy | |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
-    for name in zoo.list_models():
-        info = zoo.info(name)
-        count, flops = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
-        reached = [report.mean(record.runs) for record in info.records.values()]
-        cells = [
-            f"`{name}`",
-            info.paper,
-            f"{count:,}",
-            info.printed.get(10, ""),
-            f"{flops / 1e6:.1f}M",
-            ", ".join(f"{accuracy:.1%}" for accuracy in reached),
-            info.summary,
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
+    for info in map(zoo.info, zoo.list_models()):
+        count, flops = sizes_of(info.name)
+        rows.append(row(info, count, info.printed.get(10, ""), flops, accuracy_of(info)))
     return "\n".join(rows) + "\n"
+
+
+def row(info, *cells):
+    """A row of a table, between the name and the summary."""
+    return f"| {' | '.join([f'`{info.name}`', info.paper, *cells, info.summary])} |"
+
+
+def sizes_of(name):
+    """Parameters and FLOPs as texts, from one skeleton of the model."""
+    count, flops = of_skeleton(lambda m: (parameters_of(m), zoo.flops(m).total), name)
+    return f"{count:,}", f"{flops / 1e6:.1f}M"
+
+
+def accuracy_of(info):
+    """Mean accuracy of each record."""
+    reached = [report.mean(record.runs) for record in info.records.values()]
+    return ", ".join(f"{accuracy:.1%}" for accuracy in reached)
 
 
 def with_table(text, table):
