@@ -168,30 +168,23 @@ def source_of(name):
     return module if module.exists() else PACKAGE / name / "__init__.py"
 
 
-def public_names(tree):
-    """What `__all__` lists, else the classes and functions of a module."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
-            return ast.literal_eval(node.value)
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    names = [node.name for node in tree.body if isinstance(node, kinds)]
-    return [name for name in names if not name.startswith("_")]
-
-
 def write_api(name):
     """What a part of the library offers, by paper where its files are; 2-D stands for 1-D and 3-D."""
     source = source_of(name)
     tree = ast.parse(source.read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     file_of = {a.name: node.module.rpartition(".")[2] for node in imports for a in node.names}
-    public = public_names(tree)
+    assigned = (node for node in tree.body if isinstance(node, ast.Assign))
+    public = next(ast.literal_eval(n.value) for n in assigned if n.targets[0].id == "__all__")
     paper_of = {member: PAPERS.get(file_of.get(member), file_of.get(member)) for member in public}
     by_paper = set(paper_of.values()) >= set(STEMS)
     parts = [f"# `{name}`", docstring(source.relative_to(ROOT))]
-    for stem in [*STEMS, None] if by_paper else [None]:
+    headings = dict(STEMS) if by_paper else {}
+    if by_paper and set(paper_of.values()) > set(STEMS):
+        headings[None] = "Other"
+    for stem in headings or [None]:
         if by_paper:
-            others = any(paper not in STEMS for paper in paper_of.values())
-            parts += [f"## {STEMS.get(stem, 'Other')}"] if stem or others else []
+            parts.append(f"## {headings[stem]}")
             if (PACKAGE / name / f"{stem}.py").exists():
                 parts.append(docstring(f"keras_structnets/{name}/{stem}.py"))
         for member in public:

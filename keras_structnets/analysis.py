@@ -8,6 +8,8 @@ import numpy as np
 
 from keras_structnets import layers
 
+__all__ = ["LayerStability", "Stability", "stability"]
+
 _EXPLICIT = (
     layers.ExplicitDiffusion1D,
     layers.ExplicitDiffusion2D,
@@ -28,6 +30,10 @@ class LayerStability:
         step_size: `h`.
         spectral_radius: the largest eigenvalue of `K^T K`.
         step_norm: the 2-norm of the step, `I - h K^T K` or `(I + h K^T K)^-1`.
+
+    Example:
+        >>> ksn.analysis.LayerStability("diffusion", 0.5, 2.0, 1.0).product
+        1.0
     """
 
     name: str
@@ -41,15 +47,28 @@ class LayerStability:
         return self.step_size * self.spectral_radius
 
 
-class Stability(list):
-    """A list of `LayerStability`; `print` shows it as a table."""
+@dataclasses.dataclass(frozen=True)
+class Stability:
+    """Stability of a model, layer by layer; `print` shows it as a table.
+
+    Attributes:
+        layers: a `LayerStability` for each diffusion layer.
+
+    Example:
+        >>> row = ksn.analysis.LayerStability("diffusion", 0.5, 2.0, 1.0)
+        >>> print(ksn.analysis.Stability([row]))
+        layer                                 h   radius h radius   norm
+        diffusion                           0.5    2.000    1.000  1.000
+    """
+
+    layers: list[LayerStability]
 
     def __str__(self) -> str:
         rows = [f"{'layer':32} {'h':>6} {'radius':>8} {'h radius':>8} {'norm':>6}"]
         rows += [
             f"{row.name:32} {row.step_size:6.3g} {row.spectral_radius:8.3f} {row.product:8.3f} "
             f"{row.step_norm:6.3f}"
-            for row in self
+            for row in self.layers
         ]
         return "\n".join(rows)
 
@@ -65,7 +84,7 @@ def stability(model: keras.Model) -> Stability:
         model: a functional or Sequential model that is built for images of one size.
 
     Returns:
-        A list of `LayerStability`, one for each explicit, implicit and circulant diffusion.
+        A `Stability` with a row for each explicit, implicit and circulant diffusion.
 
     Raises:
         ValueError: if the model has no diffusion layer, or takes images of any size.
@@ -73,7 +92,7 @@ def stability(model: keras.Model) -> Stability:
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 2)), ksn.layers.ImplicitDiffusion2D(3)])
-        >>> ksn.analysis.stability(model)[0].step_norm <= 1 + 1e-6
+        >>> ksn.analysis.stability(model).layers[0].step_norm <= 1 + 1e-6
         True
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, eq. 9 and 11.
@@ -84,7 +103,7 @@ def stability(model: keras.Model) -> Stability:
             f"stability: the `model` {model.name!r} has no diffusion layer. Use for example "
             "keras_structnets.zoo.build('explicit_rd_a')."
         )
-    return Stability(_of_layer(layer) for layer in found)
+    return Stability([_of_layer(layer) for layer in found])
 
 
 def _of_layer(layer):

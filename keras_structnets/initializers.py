@@ -54,11 +54,8 @@ class SparseWeights(keras.initializers.Initializer):
         return keras.ops.cast(keras.ops.reshape(weights, shape), dtype or "float32")
 
     def get_config(self) -> dict[str, Any]:
-        return {"total": self.total, "selected": self.selected, **self._seed()}
-
-    def _seed(self):
-        """The seed that was given, as Keras' own initializers keep it: None stays None."""
-        return {"seed": self._uniform.get_config()["seed"]}
+        seed = self._uniform.get_config()["seed"]  # as it was given: None stays None
+        return {"total": self.total, "selected": self.selected, "seed": seed}
 
 
 @_register

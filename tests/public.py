@@ -3,6 +3,7 @@
 import importlib
 
 PACKAGES = (
+    "analysis",
     "ops",
     "constraints",
     "initializers",

@@ -31,7 +31,7 @@ def matrix_of(model):
 @pytest.mark.parametrize(("layer", "options"), LAYERS.values(), ids=LAYERS)
 def test_radius_and_norm_are_those_of_the_dense_matrix(layer, options, scale):
     model = model_of(layer, scale, **options)
-    (row,) = ksn.analysis.stability(model)
+    (row,) = ksn.analysis.stability(model).layers
     step = matrix_of(model)
     eigenvalues = np.linalg.eigvalsh((step + step.T) / 2)
     if layer is ksn.layers.ImplicitDiffusion2D:
