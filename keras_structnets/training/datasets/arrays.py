@@ -54,7 +54,7 @@ def _check_floats(path, part, x):
             f"load: `source` {str(path)!r} has {x[index]} in x_{part} at {index}, and {len(wrong)} such "
             "pixels in all. Use finite numbers 0..255."
         )
-    if x.size and x.max() <= 1:
+    if x.size and 0 < x.max() <= 1:
         warnings.warn(
             f"{str(path)!r}: the pixels of x_{part} are between {x.min():g} and {x.max():g}, and models "
             f"take 0..255. Multiply them by 255",
