@@ -1,7 +1,7 @@
 # make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
-# make notebooks   writes tutorials/*.ipynb from tutorials/*.py, runs them, and writes the outputs of their pages
+# make notebooks   executes tutorials/*.py as notebooks, and writes tutorials/*.ipynb and docs/pictures/
 # The slow backends go first, since two run at once.
 # make docs    builds the documentation into site/, and tests it in Chromium where that is installed
 # Needs Python 3.11, pip and make; each command makes its own virtual environment.
@@ -75,7 +75,8 @@ parity: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS)
 
 notebooks: $(TEST_READY)
-	$(TEST_ENV)/bin/python -m tests.notebooks --outputs
+	$(TEST_ENV)/bin/python -m tests.notebooks
+	$(TEST_ENV)/bin/python -m tests.pictures
 
 $(DEMO_READY): $(SOURCES)
 	$(PYTHON) -m venv $(DEMO_ENV)

@@ -14,6 +14,8 @@ import shutil
 import statistics
 
 import mkdocs_gen_files as site
+import nbconvert
+import nbformat
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE, RECORDS = ROOT / "keras_structnets", ROOT / "zoo"
@@ -39,7 +41,6 @@ API = (
     "analysis",
     "training",
 )
-CIRCUMSTANCES = ("backend", "keras", "machine")
 
 
 def main():
@@ -104,13 +105,31 @@ def cells(line):
 
 
 def zoo_table(paper):
-    """The zoo, or with the name of a paper its rows alone."""
-    table = table_of(RECORDS / "MODELS.md")
-    if paper == "all":
-        return "\n".join(table)
-    lines = [cells(line) for line in table]
-    chosen = lines[:2] + [line for line in lines[2:] if line[1] == paper]
-    return "\n".join(f"| {name} | {' | '.join(rest)} |" for name, _, *rest in chosen)
+    """The zoo with links to cards and papers, or with the name of a paper its rows alone."""
+    head, line, *rows = [cells(text) for text in table_of(RECORDS / "MODELS.md")]
+    rows = [
+        [card_link(row[0]), paper_link(row[1]), *row[2:]]
+        for row in rows
+        if paper in ("all", row[1])
+    ]
+    lines = [head, line, *rows]
+    if paper != "all":
+        lines = [[name, *rest] for name, _, *rest in lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def card_link(name):
+    """The name of a network, which leads to the card of its record if it has one."""
+    cards = sorted(RECORDS.glob(f"{name.strip('`')}_cifar*/card.md"))
+    return f"[{name}](../zoo/{cards[0].parent.name}/card.md)" if cards else name
+
+
+def paper_link(paper):
+    """The name of a paper, which leads to our page on it or to arXiv."""
+    for stem, title in STEMS.items():
+        if paper == title:
+            return f"[{paper}](../papers/{stem}.md)"
+    return re.sub(r"(.*), arXiv:(.*)", r"[\1](https://arxiv.org/abs/\2)", paper)
 
 
 def records_table(_):
@@ -197,56 +216,52 @@ def write_api(name):
 def _of_member(name, member, file):
     module = f"{member}." * (member == file)  # of the same name
     parts = [f"::: keras_structnets.{name}.{module}{member}"]
+    pictures = json.loads((ROOT / "docs/pictures/pictures.json").read_text("utf-8"))["layers"]
+    if name == "layers" and member in pictures:
+        parts.append(f"![{member}](../pictures/{pictures[member]})")
     if member.endswith("2D"):
         others = " and ".join(f"`{member[:-2]}{rank}D`" for rank in (1, 3))
         parts.append(f"{others} are the same in one and in three dimensions.")
     return parts
 
 
-# Tutorials: notebooks, and beside them what `python -m tests.notebooks --outputs` has written
+# Tutorials: notebooks with their outputs, which `make notebooks` writes
 
 
-def title_of(path):
+def title_of(notebook):
     """The first heading of a notebook."""
-    return cells_of(path)[0][1].partition("\n")[0].removeprefix("# ")
-
-
-def cells_of(path):
-    """(kind, text) of each cell of a notebook."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
 
 
 def write_tutorial(path):
-    """One tutorial as a page: text, code, and what the code prints and draws."""
-    folder = f"outputs/{path.stem}"
-    found = json.loads((ROOT / "docs/tutorials" / folder / "outputs.json").read_text("utf-8"))
-    outputs, parts, heading = iter(found["cells"]), [], ""
-    for kind, text in cells_of(path):
-        if kind == "markdown":
-            heading = text.partition("\n")[0].lstrip("# ")
-            parts.append(text)
-            continue
-        output = next(outputs)
-        parts.append(f"```python\n{text}\n```")
-        if output["text"]:
-            parts.append(f"```{{.text .output}}\n{output['text']}\n```")
-        parts += [f"![{heading}]({folder}/{picture})" for picture in output["pictures"]]
-    versions = " and ".join(f"{name} {version}" for name, version in found["versions"].items())
-    parts[0] += (
-        f"\n\nThis page as a notebook: [`{path.name}`]({path.name}), as a program: "
-        f"[`{path.stem}.py`]({path.stem}.py). The outputs come from {versions}, on a CPU."
+    """One tutorial as a page: text, code and outputs."""
+    notebook = nbformat.read(path, 4)
+    source = notebook.metadata.source
+    notebook.cells[0].source += (
+        f"\n\nDownload: [notebook]({path.name}), [Python file]({path.stem}.py). The outputs are those of "
+        f"Keras {source.keras} with {source.backend} on two CPU cores. It took {source.seconds} seconds."
     )
-    write(f"tutorials/{path.stem}.md", "\n\n".join(parts) + "\n")
+    exporter = nbconvert.MarkdownExporter()
+    text, resources = exporter.from_notebook_node(
+        notebook, {"output_files_dir": path.stem, "unique_key": path.stem}
+    )
+    write(f"tutorials/{path.stem}.md", text)
+    for name, data in resources["outputs"].items():
+        with site.open(f"tutorials/{name}", "wb") as file:
+            file.write(data)
     for suffix in (".ipynb", ".py"):
         copy(path.with_suffix(suffix), f"tutorials/{path.stem}{suffix}")
-    add_to_nav("Tutorials", title_of(path), f"tutorials/{path.stem}.md")
+    add_to_nav("Tutorials", title_of(notebook), f"tutorials/{path.stem}.md")
 
 
 def tutorials_list(_):
     """Links to all tutorials."""
-    paths = sorted((ROOT / "tutorials").glob("*.ipynb"))
-    return "\n".join(f"- [{title_of(path)}]({path.stem}.md)" for path in paths)
+    lines = []
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        seconds = notebook.metadata.source.seconds
+        lines.append(f"- [{title_of(notebook)}]({path.stem}.md), {seconds} seconds")
+    return "\n".join(lines)
 
 
 # Benchmarks

@@ -138,12 +138,58 @@ def errors(browser):
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
+@pytest.fixture
+def phone(chromium):
+    """Chromium with the screen of a phone, 390 pixels wide."""
+    screen = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    yield chromium
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @EACH_PAGE
-def test_a_page_opens_without_an_error_in_the_console(chromium, server, page):
+def test_a_page_opens_with_its_images_and_without_an_error_in_the_console(chromium, server, page):
     errors(chromium)  # those of earlier pages
     chromium.get(f"{server}/{page}")
     assert chromium.title
     assert not errors(chromium)
+    broken = (
+        "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+    )
+    assert chromium.execute_script(broken) == []
+
+
+@EACH_PAGE
+def test_a_page_does_not_scroll_sideways_on_a_phone(phone, server, page):
+    phone.get(f"{server}/{page}")
+    assert phone.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_the_zoo_shows_name_parameters_and_accuracy_on_a_phone(phone, server):
+    phone.get(f"{server}/zoo/index.html")
+    wait_for(phone, ".filter output")
+    heads = phone.find_elements("css selector", ".filtered th")
+    assert [head.text for head in heads if head.is_displayed()] == [
+        "name",
+        "parameters",
+        "accuracy",
+    ]
+
+
+def test_plots_are_dark_on_a_dark_page(chromium, server):
+    chromium.get(f"{server}/index.html")
+    script = "document.body.setAttribute('data-md-color-scheme', 'slate');"
+    script += "return getComputedStyle(document.querySelector('.md-content img')).filter"
+    assert "invert(1)" in chromium.execute_script(script)
+
+
+@EACH_PAGE
+def test_external_links_are_well_formed(page):
+    for address in filter(is_external, read(page).links):
+        parts = urllib.parse.urlsplit(address)
+        assert parts.scheme in ("https", "http"), address
+        assert "." in parts.netloc, address
+        assert " " not in address, address
 
 
 def test_the_table_sorts_numbers_up_and_down(zoo):
@@ -196,3 +242,20 @@ def test_the_search_finds_a_layer(chromium, server, opened):
     wait_for(chromium, ".md-search__input")
     chromium.find_element("css selector", ".md-search__input").send_keys("GlobalMEXPooling2D")
     wait_for(chromium, ".md-search-result__item a[href*='api/layers.html']")
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("freeze", "guides/transfer"),
+        ("fine-tune", "guides/transfer"),
+        ("mixed precision", "guides/gpu"),
+        ("cite", "papers/simnets"),
+        ("resume", "guides/train"),
+    ],
+)
+def test_a_search_finds_its_page(chromium, server, words, page):
+    chromium.get(f"{server}/index.html")
+    wait_for(chromium, ".md-search__input")
+    chromium.find_element("css selector", ".md-search__input").send_keys(words)
+    wait_for(chromium, f".md-search-result__item a[href*='{page}.html']")

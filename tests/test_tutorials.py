@@ -1,37 +1,41 @@
-"""The notebooks run from top to bottom, what they claim holds, and they and their pages are current."""
+"""The tutorials run on each backend, their claims hold, and their notebooks are current."""
+
+import json
+import runpy
 
 import pytest
 
+from keras_structnets import layers
 from tests import notebooks
 from tests.unit.tiny_model import own_registry
 
-EACH = pytest.mark.parametrize(
-    "path", sorted(notebooks.TUTORIALS.glob("*.py")), ids=lambda path: path.stem
-)
+EACH = pytest.mark.parametrize("source", notebooks.SOURCES, ids=lambda path: path.stem)
 
 
 @EACH
-def test_a_notebook_runs_and_its_claims_hold(path):
-    pytest.importorskip("IPython", reason="notebooks need the extra `tools`")
-    pytest.importorskip("matplotlib", reason="tutorials need the extra `train`")
+def test_a_tutorial_runs_and_its_claims_hold(source, capsys, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="tutorials need the extra `train`")
+    pyplot.switch_backend("agg")
     figures = []
+    monkeypatch.setattr(pyplot, "show", lambda: figures.extend(pyplot.get_fignums()))
     with own_registry():  # some register a name
-        printed = list(notebooks.run(path.with_suffix(".ipynb"), figures.append))
+        runpy.run_path(str(source))
+    pyplot.close("all")
     assert figures
-    assert "all claims hold" in printed[-1]
+    assert "all claims hold" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.no_backend
 @EACH
-def test_the_notebook_of_a_tutorial_is_current(path):
-    pytest.importorskip("jupytext", reason="notebooks need the extra `tools`")
-    written = path.with_suffix(".ipynb")
-    assert written.is_file(), "write it with: python -m tests.notebooks"
-    current = written.read_text(encoding="utf-8") == notebooks.notebook(path)
-    assert current, "write it anew with: python -m tests.notebooks"
+def test_the_notebook_of_a_tutorial_is_current(source):
+    pytest.importorskip("nbformat", reason="notebooks need the extra `tools`")
+    assert notebooks.is_current(source), "write it with: make notebooks"
 
 
 @pytest.mark.no_backend
-@EACH
-def test_the_outputs_on_the_page_of_a_tutorial_are_of_its_present_source(path):
-    assert notebooks.has_outputs(path), "write them with: python -m tests.notebooks --outputs"
+def test_every_layer_has_a_current_picture():
+    pictures = pytest.importorskip("tests.pictures", reason="pictures need the extra `train`")
+    index = json.loads(pictures.INDEX.read_text("utf-8"))
+    shown = {name for name in layers.__all__ if not name.endswith(("1D", "3D"))}
+    assert set(index["layers"]) == shown
+    assert index["source"] == pictures.checksum(), "draw them with: make notebooks"

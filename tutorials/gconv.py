@@ -19,11 +19,10 @@ import subprocess
 import sys
 import tempfile
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-
-import keras_structnets as ksn
 
 DATASET, EPOCHS, BATCH = "digits", 5, 32
 NET = {"structure": (3, 3), "channels": 2, "skips": (2,)}  # small: seconds on a laptop

@@ -19,13 +19,12 @@ import subprocess
 import sys
 import tempfile
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-import keras_structnets as ksn
-
-DATASET, EPOCHS, BATCH, WIDTHS, N_STEPS = "digits", 6, 64, (8, 16), 2  # small: under a minute
+DATASET, EPOCHS, BATCH, WIDTHS, N_STEPS = "digits", 6, 64, (8, 16), 2
 TO_NUMPY = keras.ops.convert_to_numpy
 
 keras.utils.set_random_seed(0)

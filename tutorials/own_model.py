@@ -19,11 +19,10 @@ import sys
 import tempfile
 import warnings
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-
-import keras_structnets as ksn
 
 DATASET, EPOCHS, BATCH = "digits", 4, 32
 WIDTH, STEPS = 24, 2  # of the network below: seconds on a laptop

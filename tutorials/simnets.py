@@ -18,13 +18,12 @@ import subprocess
 import sys
 import tempfile
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-import keras_structnets as ksn
-
-DATASET, EPOCHS, PATCHES = "digits", 5, 5000  # small: about a minute
+DATASET, EPOCHS, PATCHES = "digits", 5, 5000
 
 data = ksn.training.load(DATASET)
 print(data)
