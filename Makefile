@@ -3,11 +3,14 @@
 # make test BACKENDS=jax    the same with one backend alone
 # make notebooks   executes tutorials/*.py as notebooks, and writes tutorials/*.ipynb and docs/pictures/
 # The slow backends go first, since two run at once.
+# make snippets BACKEND=jax      runs every snippet of README and docs where one backend is installed alone
+# make wheel-test BACKEND=jax    builds a wheel, installs it into an empty environment, and uses it there
 # make docs    builds the documentation into site/, and tests it in Chromium where that is installed
 # Needs Python 3.11, pip and make; each command makes its own virtual environment.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BACKENDS ?= jax tensorflow torch
+BACKEND ?= jax
 DEMO ?= runs/demo
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -23,14 +26,17 @@ TORCH := $(filter torch==%,$(shell cat $(PINS)))
 DEMO_ENV := .venv
 TEST_ENV := .venv-test
 DOCS_ENV := .venv-docs
+ALONE_ENV := .venv-$(BACKEND)
+WHEEL_ENV := .venv-wheel-$(BACKEND)
 DEMO_READY := $(DEMO_ENV)/.ready
 TEST_READY := $(TEST_ENV)/.ready-$(subst $(space),-,$(strip $(BACKENDS)))
 DOCS_READY := $(DOCS_ENV)/.ready
+ALONE_READY := $(ALONE_ENV)/.ready
 # keras-cv and TensorBoard's logs bring TensorFlow, so that a backend alone does without it
 TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
-.PHONY: demo docs test install-test lint pytest parity notebooks clean $(RUN_TESTS)
+.PHONY: demo docs test install-test lint pytest parity snippets wheel-test notebooks clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
@@ -74,6 +80,23 @@ $(RUN_TESTS): pytest-%: $(TEST_READY)
 parity: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS)
 
+snippets: $(ALONE_READY)
+	KERAS_BACKEND=$(BACKEND) $(ALONE_ENV)/bin/python -m pytest -rs tests/test_snippets.py
+
+# KERAS_BACKEND is not set: the library selects the backend that is installed.
+wheel-test:
+	rm -rf $(WHEEL_ENV)
+	$(PYTHON) -m venv $(WHEEL_ENV)
+	$(WHEEL_ENV)/bin/pip wheel --no-deps --wheel-dir $(WHEEL_ENV)/dist .
+	wheel=$$(ls $(WHEEL_ENV)/dist/*.whl) && \
+		$(WHEEL_ENV)/bin/pip install -c $(PINS) "$$wheel[$(BACKEND),train]"
+	mkdir $(WHEEL_ENV)/run && cd $(WHEEL_ENV)/run && unset KERAS_BACKEND && export PATH=$$PWD/../bin:$$PATH && \
+		python -c "import keras_structnets, keras; assert keras.backend.backend() == '$(BACKEND)'" && \
+		structnets list && \
+		structnets predict simnet_2layer_cifar10_jpeg $(CURDIR)/docs/demo.png && \
+		structnets train simnet_2layer --dataset digits --epochs 1 --out digits && \
+		test -s digits/results.json
+
 notebooks: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.notebooks
 	$(TEST_ENV)/bin/python -m tests.pictures
@@ -91,6 +114,11 @@ $(DOCS_READY): $(SOURCES)
 		| xargs $(DOCS_ENV)/bin/pip install -c $(PINS)
 	@touch $@
 
+$(ALONE_READY): $(SOURCES)
+	$(PYTHON) -m venv --clear $(ALONE_ENV)
+	$(ALONE_ENV)/bin/pip install -c $(PINS) -e '.[$(BACKEND),train]' pytest
+	@touch $@
+
 # torch goes first and alone: its wheel pins libraries that the others would otherwise choose.
 $(TEST_READY): $(SOURCES)
 	$(PYTHON) -m venv --clear $(TEST_ENV)
@@ -99,4 +127,4 @@ $(TEST_READY): $(SOURCES)
 	@touch $@
 
 clean:
-	rm -rf $(DEMO_ENV) $(TEST_ENV) $(DOCS_ENV) site
+	rm -rf $(DEMO_ENV) $(TEST_ENV) $(DOCS_ENV) $(wildcard .venv-*) site
