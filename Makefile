@@ -78,7 +78,7 @@ $(RUN_TESTS): pytest-%: $(TEST_READY)
 	echo "== pytest on $*"; cat $$log; exit $$status
 
 parity: $(TEST_READY)
-	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS)
+	$(TEST_ENV)/bin/python -m tests.parity --backends $(BACKENDS) $(PARITY)
 
 snippets: $(ALONE_READY)
 	KERAS_BACKEND=$(BACKEND) $(ALONE_ENV)/bin/python -m pytest -rs tests/test_snippets.py

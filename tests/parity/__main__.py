@@ -1,8 +1,9 @@
-"""Parity: `python -m tests.parity [--backends jax torch tensorflow] [--only PATTERN] [--models]`.
+"""Parity: `python -m tests.parity [--backends jax torch tensorflow] [--only PATTERN]`.
 
 One fresh process per backend runs every case of the catalogue and saves what it computed; this process,
-which imports no backend, judges it against the float64 reference. Then each backend saves every model
-of ours as a `.keras` file, and loads and predicts those that the others saved.
+which imports no backend, judges it against the float64 reference. Then each backend saves a model of each
+family as a `.keras` file, and loads and predicts those that the others saved; `--only "*_[bc]"` takes the
+wider ones.
 """
 
 import argparse

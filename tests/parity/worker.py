@@ -9,12 +9,12 @@ import numpy as np
 
 import keras_structnets as ksn
 from tests.cases import catalogue
-from tests.cases.models import OURS, images, randomize
+from tests.cases.models import chosen, images, randomize
 from tests.parity import probe
 
 
 def layers(folder, only, backends):
-    """Every case, in <backend>.npz."""
+    """The cases, in <backend>.npz."""
     found = {}
     for case in catalogue():
         if fnmatch.fnmatch(case.name, only):
@@ -23,10 +23,10 @@ def layers(folder, only, backends):
 
 
 def save(folder, only, backends):
-    """Every model of ours with the same weights: a .keras file, and what it predicts."""
+    """The models of ours with the same weights: a .keras file, and what it predicts."""
     here = folder / keras.backend.backend()
     here.mkdir()
-    for name in fnmatch.filter(OURS, only):
+    for name in chosen(only):
         model = ksn.zoo.build(name, classifier_activation=None)
         randomize(model)
         model.save(here / f"{name}.keras")
@@ -38,7 +38,7 @@ def load(folder, only, backends):
     """What every model saved by the other backends predicts here."""
     here = keras.backend.backend()
     for other in backends:
-        for name in fnmatch.filter(OURS, only):
+        for name in chosen(only):
             if other != here:
                 model = keras.saving.load_model(folder / other / f"{name}.keras", compile=False)
                 np.save(folder / other / f"{name}.{here}.npy", _predict(model))

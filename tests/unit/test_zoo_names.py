@@ -5,37 +5,33 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from tests.cases.models import OURS
-
-SMALL = [name for name in OURS if not name.endswith(("_b", "_c"))]
+from keras_structnets.zoo.registry import of_skeleton
+from tests.cases.models import EACH_FAMILY
 
 
 @pytest.mark.no_backend
-@pytest.mark.parametrize("name", SMALL)
-def test_names_of_layers_are_the_same_in_each_process(name):
-    def names():
-        return [layer.name for layer in ksn.zoo.build(name).layers]
+@pytest.mark.parametrize("name", EACH_FAMILY)
+def test_names_are_the_same_in_each_process_and_the_head_ends_in_logits(name):
+    def names(model):
+        assert model.layers[-2].output.shape == (None, 7)
+        return [layer.name for layer in model.layers]
 
-    first = names()
+    first = of_skeleton(names, name, 7)
     keras.layers.Dense(1)  # Keras counts its names on
-    assert names() == first
+    assert of_skeleton(names, name, 7) == first
     assert len(set(first)) == len(first)
-
-
-@pytest.mark.no_backend
-@pytest.mark.parametrize("name", SMALL)
-def test_the_head_ends_in_the_layer_logits(name):
-    model = ksn.zoo.build(name, num_classes=7)
-    assert model.layers[-2].name == "logits"
-    assert model.layers[-2].output.shape == (None, 7)
+    assert first[-2] == "logits"
 
 
 @pytest.mark.no_backend
 def test_names_tell_stage_step_and_part():
-    names = [layer.name for layer in ksn.zoo.build("explicit_rd_a").layers]
+    def names_of(name):
+        return of_skeleton(lambda model: [layer.name for layer in model.layers], name)
+
+    names = names_of("explicit_rd_a")
     assert {"opening", "stage1_step2_reaction", "stage3_step4_diffusion"} <= set(names)
     assert "stage2_connection_pooling" in names
-    names = [layer.name for layer in ksn.zoo.build("g_conv_net").layers]
+    names = names_of("g_conv_net")
     assert {"block1_convolution1", "block4_sum2", "convolution_prelu"} <= set(names)
 
 
