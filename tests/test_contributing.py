@@ -27,7 +27,7 @@ USED = """
         assert ratio <= 1, what
 
     def flops(**options):
-        layer = ksn.layers.LinearMixConv2D(3, **options)
+        layer = ksn.layers.LinearMixConv2D(6, 3, padding="same", use_bias=False, **options)
         return ksn.zoo.flops(keras.Sequential([keras.Input((4, 4, 6)), layer])).multiplies
 
     assert flops() - flops(groups=2) == 16 * 6 * 3

@@ -267,7 +267,9 @@ plt.show()
 CHANNELS, STENCIL = 64, 3
 layers = {
     "Conv2D, fully coupled": keras.layers.Conv2D(CHANNELS, STENCIL, padding="same", use_bias=False),
-    "LinearMixConv2D": ksn.layers.LinearMixConv2D(STENCIL),
+    "LinearMixConv2D": ksn.layers.LinearMixConv2D(
+        CHANNELS, STENCIL, padding="same", use_bias=False
+    ),
     "ExplicitDiffusion2D": ksn.layers.ExplicitDiffusion2D(STENCIL, step_size=0.5),
     "ImplicitDiffusion2D": ksn.layers.ImplicitDiffusion2D(STENCIL, step_size=0.5),
     "CirculantDiffusion2D": ksn.layers.CirculantDiffusion2D(STENCIL, step_size=0.5),

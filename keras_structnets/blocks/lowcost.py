@@ -65,8 +65,8 @@ def linear_mix_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) 
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (16, 16), (3, 3, 16), (16, 16)])
     """
-    x = layers.LinearMixConv2D(kernel_size, name=part(name, "mix1"))(y)
-    return y + layers.LinearMixConv2D(kernel_size, name=part(name, "mix2"))(_norm_relu(x, name))
+    x = _norm_relu(_mix(y, kernel_size, part(name, "mix1")), name)
+    return y + _mix(x, kernel_size, part(name, "mix2"))
 
 
 def explicit_rd_step(
@@ -168,6 +168,13 @@ def opening_layer(x: Tensor, filters: int, name: str | None = None) -> Tensor:
 def _norm_relu(x, name):
     x = normalization(part(name, "normalization"))(x)
     return keras_layers.ReLU(name=part(name, "relu"))(x)
+
+
+def _mix(x, kernel_size, name):
+    mix = layers.LinearMixConv2D(
+        x.shape[-1], kernel_size, padding="same", use_bias=False, name=name
+    )
+    return mix(x)
 
 
 def _conv(x, kernel_size, name, filters=None):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from keras import constraints, initializers, regularizers
+from keras import activations, constraints, initializers, regularizers
 
-from keras_structnets import ops
+from keras_structnets import checks, ops
 from keras_structnets.layers._base import SpatialLayer, register
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
@@ -120,33 +120,45 @@ class _StencilConv(PaddedStencil, DepthwiseKernel):
         return ops.depthwise_conv(self._floating(inputs), self.kernel, self.padding)
 
 
-class _LinearMix(PaddedStencil):
-    """The sum of a depthwise and a 1x1 convolution (Low-cost parameterizations, eq. 7).
+class _LinearMix(SpatialLayer):
+    """A convolution reduced to the sum of a depthwise and a 1x1 one (Low-cost parameterizations, eq. 7).
 
-    `y = (K + M) x`: a convolution that is masked to a stencil within each channel and to couplings
-    between the channels of one pixel. Both are kept in full: the diagonal of `M` too, which the
-    centers of the stencils repeat.
+    `y = act((K + M) x + b)`: a convolution that is masked to a stencil within each channel and to
+    couplings between the channels of one pixel. Both are kept in full: the diagonal of `M` too, which
+    the centers of the stencils repeat. It takes the arguments of `keras.layers.Conv2D`, in that order.
 
-    Shapes: [b, *spatial, c] -> [b, *spatial, c]. Weights: `depthwise_kernel` [*kernel_size, c],
-    `pointwise_kernel` [c, c] from input to output channels.
+    The paper has as many filters as channels, strides of 1 and no bias. Where there are `filters` of
+    another number, filter j has the stencil of channel `j mod c`; `M` acts on the center of each
+    window, entry (k - 1) // 2 along an axis, or k // 2 of a periodic image.
+
+    Shapes: [b, *spatial, c] -> [b, *spatial', filters]. Weights: `depthwise_kernel`
+    [*kernel_size, filters], `pointwise_kernel` [c, filters] and `bias` [filters].
 
     Args:
+        filters: number of output channels; None is that of the input.
         kernel_size: an integer, or one for each spatial axis.
-        padding: "same", zeros outside, or "periodic", the image wraps around.
+        strides: an integer, or one for each spatial axis.
+        padding: "valid"; "same", zeros outside; or "periodic", the image wraps around.
+        dilation_rate: an integer, or one for each spatial axis; above 1 only with strides of 1.
+        activation: a name or a function; None is linear.
+        use_bias: whether to add a bias.
         depthwise_initializer: initializer of `depthwise_kernel`.
         pointwise_initializer: initializer of `pointwise_kernel`.
+        bias_initializer: initializer of the bias.
         depthwise_regularizer: regularizer of `depthwise_kernel`.
         pointwise_regularizer: regularizer of `pointwise_kernel`.
+        bias_regularizer: regularizer of the bias.
         depthwise_constraint: constraint on `depthwise_kernel`.
         pointwise_constraint: constraint on `pointwise_kernel`.
+        bias_constraint: constraint on the bias.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a value out of range, a kernel larger than the image can use, or a periodic
-            image of unknown size.
+        ValueError: for a value out of range, a kernel larger than the image under "valid" padding, or
+            a periodic image of unknown size.
 
     Example:
-        >>> layer = ksn.layers.LinearMixConv2D(3)
+        >>> layer = ksn.layers.LinearMixConv2D(16, 3, padding="same", use_bias=False)
         >>> y = layer(keras.Input((32, 32, 16)))
         >>> y.shape, layer.count_params()  # 3 * 3 * 16 + 16 * 16, where Conv2D has 3 * 3 * 16 * 16
         ((None, 32, 32, 16), 400)
@@ -156,45 +168,91 @@ class _LinearMix(PaddedStencil):
 
     def __init__(
         self,
-        kernel_size: Sizes = 3,
+        filters: int | None,
+        kernel_size: Sizes,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        dilation_rate: Sizes = 1,
         *,
+        activation: Identifier = None,
+        use_bias: bool = True,
         depthwise_initializer: Identifier = "he_uniform",
         pointwise_initializer: Identifier = "he_uniform",
+        bias_initializer: Identifier = "zeros",
         depthwise_regularizer: Identifier = None,
         pointwise_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
         depthwise_constraint: Identifier = None,
         pointwise_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(kernel_size, **kwargs)
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.filters = None if filters is None else checks.integer(owner, "filters", filters)
+        self.kernel_size = self._per_axis("kernel_size", kernel_size)
+        self.strides = self._per_axis("strides", strides)
+        self.padding = self._one_of("padding", padding, ("valid", "same", "periodic"))
+        self.dilation_rate = self._per_axis("dilation_rate", dilation_rate)
+        checks.not_both_strided_and_dilated(owner, self.strides, self.dilation_rate)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
         self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
         self.depthwise_constraint = constraints.get(depthwise_constraint)
         self.pointwise_constraint = constraints.get(pointwise_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        super().build(input_shape)
+        self._check_input(input_shape)
         channels = input_shape[-1]
-        self.depthwise_kernel = self.add_weight(
-            name="depthwise_kernel",
-            shape=(*self.kernel_size, channels),
-            initializer=self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-            constraint=self.depthwise_constraint,
-        )
-        self.pointwise_kernel = self.add_weight(
-            name="pointwise_kernel",
-            shape=(channels, channels),
-            initializer=self.pointwise_initializer,
-            regularizer=self.pointwise_regularizer,
-            constraint=self.pointwise_constraint,
+        filters = self.filters or channels
+        self.depthwise_kernel = self._weight("depthwise", "kernel", (*self.kernel_size, filters))
+        self.pointwise_kernel = self._weight("pointwise", "kernel", (channels, filters))
+        self.bias = self._weight("bias", "", (filters,)) if self.use_bias else None
+
+    def _check_input(self, input_shape: Shape) -> None:
+        self._check_image(input_shape)
+        self._require_static("the channels of the input", input_shape[-1:])
+        self._check_window(self.kernel_size, input_shape[1:-1], self.dilation_rate)
+        if self.padding == "periodic":
+            self._require_static("the sizes of a periodic image", input_shape[1:-1])
+
+    def _weight(self, kind: str, noun: str, shape: Shape) -> Any:
+        return self.add_weight(
+            name=f"{kind}_{noun}".strip("_"),
+            shape=shape,
+            initializer=getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = self._floating(inputs)
-        return ops.linear_mix_conv(x, self.depthwise_kernel, self.pointwise_kernel, self.padding)
+        y = ops.linear_mix_conv(
+            self._floating(inputs),
+            self.depthwise_kernel,
+            self.pointwise_kernel,
+            self.padding,
+            self.strides,
+            self.dilation_rate,
+        )
+        return self.activation(y if self.bias is None else y + self.bias)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = self._output_sizes(input_shape[1:-1], self.kernel_size, self.dilation_rate)
+        return (input_shape[0], *sizes, self.filters or input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return self._config(activation=activations.serialize(self.activation))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer of version 0.1.0 had neither filters nor a bias."""
+        return cls(**({} if "filters" in config else {"filters": None, "use_bias": False}) | config)
 
 
 @register

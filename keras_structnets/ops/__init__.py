@@ -1,6 +1,7 @@
 """The maths of the three papers, as pure functions of tensors."""
 
 from keras_structnets.ops.gconv import generalized_conv
+from keras_structnets.ops.linear_mix import linear_mix_conv
 from keras_structnets.ops.lowcost import (
     circulant_conv,
     circulant_diffusion,
@@ -9,7 +10,6 @@ from keras_structnets.ops.lowcost import (
     depthwise_conv,
     explicit_diffusion,
     implicit_diffusion,
-    linear_mix_conv,
     stencil_spectrum,
 )
 from keras_structnets.ops.mex import global_mex_pool, mex, mex_pool

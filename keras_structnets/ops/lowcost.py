@@ -40,7 +40,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         >>> keras.ops.convert_to_numpy(y).ravel().tolist()
         [-1.0, 2.0, -1.0]
     """
-    x, kernel = _tensors(x, kernel)
+    x, kernel = tensors(x, kernel)
     return _correlate(x, kernel, _reach(kernel, padding), padding)
 
 
@@ -64,38 +64,10 @@ def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tenso
         >>> keras.ops.convert_to_numpy(ksn.ops.depthwise_adjoint(y, kernel)).ravel().tolist()
         [-2.0, -2.0, 2.0]
     """
-    y, kernel = _tensors(y, kernel)
+    y, kernel = tensors(y, kernel)
     mirrored = [(after, before) for before, after in _reach(kernel, padding)]
     axes = tuple(range(len(kernel.shape) - 1))
     return _correlate(y, ops.flip(kernel, axes), mirrored, padding)
-
-
-def linear_mix_conv(
-    x: Tensor, depthwise_kernel: Tensor, pointwise_kernel: Tensor, padding: str = "same"
-) -> Tensor:
-    """`(K + M) x`, eq. 7: a convolution masked to diagonal stencils and couplings within a pixel.
-
-    Args:
-        x: [b, *n, c].
-        depthwise_kernel: the stencils of `K`, [*k, c].
-        pointwise_kernel: `M`, [c, c], from input to output channels.
-        padding: 'same' or 'periodic'.
-
-    Returns:
-        [b, *n, c].
-
-    Raises:
-        ValueError: for an unknown padding.
-
-    Example:
-        >>> x = np.array([1.0, 2.0]).reshape(1, 1, 2)  # one pixel, two channels
-        >>> tens, swap = np.array([[10.0, 10.0]]), np.array([[0.0, 1.0], [1.0, 0.0]])
-        >>> keras.ops.convert_to_numpy(ksn.ops.linear_mix_conv(x, tens, swap)).tolist()
-        [[[12.0, 21.0]]]
-    """
-    x, pointwise_kernel = _tensors(x, pointwise_kernel)
-    pointwise = kernels.select("pointwise", x)
-    return depthwise_conv(x, depthwise_kernel, padding) + pointwise(x, pointwise_kernel)
 
 
 def explicit_diffusion(
@@ -124,7 +96,7 @@ def explicit_diffusion(
         >>> keras.ops.convert_to_numpy(y).ravel().tolist()
         [2.0, 3.0, 2.0, 1.0]
     """
-    x, kernel = _tensors(x, kernel)
+    x, kernel = tensors(x, kernel)
     y, kernel = at_least_float32(x), at_least_float32(kernel)
     y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
     return cast(y, x.dtype)
@@ -153,7 +125,7 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         >>> keras.ops.convert_to_numpy(y).ravel().round(3).tolist()
         [4.0, 8.0, 4.0, 3.0]
     """
-    x, kernel = _tensors(x, kernel)
+    x, kernel = tensors(x, kernel)
     checks.static_size("implicit_diffusion", "the sizes of the image", x.shape[1:-1])
     power = _power(stencil_spectrum(kernel, x.shape[1:-1]))
     return _filter(x, (1 / (1 + step_size * power), None))
@@ -178,7 +150,7 @@ def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
         >>> keras.ops.convert_to_numpy(ksn.ops.circulant_conv(x, kernel)).round(3).tolist()
         [[[2.0, 3.0, 1.0]]]
     """
-    x, kernel = _tensors(x, kernel)
+    x, kernel = tensors(x, kernel)
     checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
     return _filter(x, circulant_spectrum(kernel, x.shape[1:-1]), channels=True)
 
@@ -204,7 +176,7 @@ def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         >>> keras.ops.convert_to_numpy(y).round(3).tolist()
         [[[2.0, 3.0, 2.0, 1.0]]]
     """
-    x, kernel = _tensors(x, kernel)
+    x, kernel = tensors(x, kernel)
     checks.static_size("circulant_diffusion", "the sizes of the image", x.shape[1:])
     power = _power(circulant_spectrum(kernel, x.shape[1:-1]))
     return _filter(x, (1 - step_size * power, None), channels=True)
@@ -228,7 +200,7 @@ def stencil_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tens
         >>> of_diffusion.ravel().round(3).tolist()
         [0.0, 2.0, 4.0]
     """
-    (kernel,) = _tensors(kernel)
+    (kernel,) = tensors(kernel)
     return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
 
 
@@ -248,7 +220,7 @@ def circulant_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Te
         >>> keras.ops.convert_to_numpy(real**2 + imaginary**2).round(3).tolist()
         [[0.0, 2.0, 4.0]]
     """
-    (kernel,) = _tensors(kernel)
+    (kernel,) = tensors(kernel)
     shape, centers = (*spatial_shape, kernel.shape[-1]), [*(k // 2 for k in kernel.shape[:-1]), 0]
     re, im = _spectrum(kernel[..., None], shape, centers)
     return re[..., 0], im[..., 0]
@@ -271,7 +243,8 @@ def _filter(x, response, channels=False):
     return cast(kernels.select("spectral_filter", y)(y, response, axes), x.dtype)
 
 
-def _tensors(*arrays):
+def tensors(*arrays):
+    """The arrays as tensors of the backend."""
     return [ops.convert_to_tensor(array) for array in arrays]
 
 
@@ -285,13 +258,13 @@ def _reach(kernel, padding):
 def _correlate(x, kernel, reach, padding):
     if padding == "periodic":
         for axis, (before, after) in enumerate(reach, start=1):
-            x = _wrap(x, axis, before, after)
+            x = wrap(x, axis, before, after)
     border = reach if padding == "same" else None
     y = kernels.select("depthwise", x)(x, kernel, border)
     return kernels.select("stop_fusion", y)(y)
 
 
-def _wrap(x, axis, before, after):
+def wrap(x, axis, before, after):
     """Entries -before..n+after of the periodic axis, as slices of its copies."""
     checks.static_size("depthwise_conv", "the sizes of a periodic image", (x.shape[axis],))
     n = x.shape[axis]

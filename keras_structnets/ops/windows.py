@@ -6,10 +6,10 @@ from keras import ops
 
 
 def window_output_size(size, window, stride, padding, dilation=1):
-    """Output size along one axis, or None: as Keras counts it for 'valid' and 'same'."""
+    """Output size along one axis, or None: as Keras counts it for 'valid', and else for 'same'."""
     if size is None:
         return None
-    if padding == "same":
+    if padding != "valid":
         return -(-size // stride)
     return (size - (window - 1) * dilation - 1) // stride + 1
 

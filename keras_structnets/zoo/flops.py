@@ -193,8 +193,8 @@ def _stencil(layer):
 
 
 def _linear_mix(layer):
-    n, c = _size(layer.output), layer.output.shape[-1]
-    return _sums(n, math.prod(layer.kernel_size) + c, bias=False)
+    n, c = _size(layer.output), layer.input.shape[-1]
+    return _sums(n, math.prod(layer.kernel_size) + c, layer.use_bias)
 
 
 def _explicit_diffusion(layer):

@@ -55,6 +55,48 @@ def linear_mix(x, depthwise_kernel, pointwise_kernel, padding):
     return _apply(depthwise_matrix(depthwise_kernel, x.shape[1:-1], padding) + coupling, x)
 
 
+def linear_mix_conv(
+    x, depthwise_kernel, pointwise_kernel, bias=0.0, *, strides, padding, dilation_rate
+):
+    """Eq. 7 with the options of a convolution, by loops over windows."""
+    size, filters = depthwise_kernel.shape[:-1], len(pointwise_kernel[0])
+    axes = [
+        _windows(*axis, padding)
+        for axis in zip(x.shape[1:-1], size, strides, dilation_rate, strict=True)
+    ]
+    y = np.zeros((len(x), *(len(windows) for windows in axes), filters))
+    for pixel in np.ndindex(*y.shape[1:-1]):
+        window = [windows[i] for windows, i in zip(axes, pixel, strict=True)]
+        for entry in np.ndindex(*size):
+            source = [pixels[e] for pixels, e in zip(window, entry, strict=True)]
+            if None in source:
+                continue
+            seen = x[(slice(None), *source)]  # [b, c]
+            for j in range(filters):
+                y[(slice(None), *pixel, j)] += (
+                    depthwise_kernel[(*entry, j)] * seen[:, j % len(seen[0])]
+                )
+            if all(e == _center(k, padding) for e, k in zip(entry, size, strict=True)):
+                y[(slice(None), *pixel)] += seen @ pointwise_kernel
+    return y + bias
+
+
+def _windows(n, k, stride, dilation, padding):
+    """The pixels of each window along one axis, None outside of the image."""
+    reach = (k - 1) * dilation + 1
+    first, count = 0, (n - reach) // stride + 1
+    if padding != "valid":
+        count = -(-n // stride)
+    if padding == "same":
+        first = -(max((count - 1) * stride + reach - n, 0) // 2)
+    if padding == "periodic":
+        first = -(k // 2) * dilation
+    windows = [[first + i * stride + e * dilation for e in range(k)] for i in range(count)]
+    if padding == "periodic":
+        return [[pixel % n for pixel in window] for window in windows]
+    return [[pixel if 0 <= pixel < n else None for pixel in window] for window in windows]
+
+
 def explicit_diffusion(x, kernel, step_size, padding):
     """The diffusion of eq. 9."""
     K = depthwise_matrix(kernel, x.shape[1:-1], padding)

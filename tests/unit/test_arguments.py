@@ -16,14 +16,13 @@ NEAREST = {  # what users of Keras know
     "MEX": "Dense",
     "BatchNormalization": "BatchNormalization",
     **{f"{kind}Similarity{r}D": f"Conv{r}D" for kind in ("", "Linear") for r in (1, 2, 3)},
+    **{f"LinearMixConv{r}D": f"Conv{r}D" for r in (1, 2, 3)},
     **{f"MEXPooling{r}D": f"MaxPooling{r}D" for r in (1, 2, 3)},
     **{f"GlobalMEXPooling{r}D": f"GlobalAveragePooling{r}D" for r in (1, 2, 3)},
 }
 NOT_OURS = {"data_format", "name", "groups", "activation"}
 STENCILS = [
-    name
-    for name in LAYERS
-    if name.startswith(("Stencil", "LinearMix", "Explicit", "Implicit", "Circulant"))
+    name for name in LAYERS if name.startswith(("Stencil", "Explicit", "Implicit", "Circulant"))
 ]
 
 

@@ -36,7 +36,12 @@ def counted(*layers, shape=(6, 5, 4)):
         (L.MEXPooling2D(2, beta=float("inf"), trainable_beta=False), 0, 0),
         (L.GlobalMEXPooling2D(), 4 * 31, 4 * 29),
         (L.StencilConv2D(3), 120 * 9, 120 * 8),
-        (L.LinearMixConv2D(3), 120 * (9 + 4), 120 * (8 + 3 + 1)),
+        (
+            L.LinearMixConv2D(4, 3, padding="same", use_bias=False),
+            120 * (9 + 4),
+            120 * (8 + 3 + 1),
+        ),
+        (L.LinearMixConv2D(7, 3, strides=2), 2 * 2 * 7 * (9 + 4), 2 * 2 * 7 * (9 + 4)),
         (L.ExplicitDiffusion2D(3), 120 * (9 + 9 + 1), 120 * (8 + 8 + 1)),
         (keras.layers.MaxPooling2D(2), 0, 0),
     ],

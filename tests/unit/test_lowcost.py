@@ -29,8 +29,10 @@ def numpy(x):
     return keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))
 
 
-def layer_of(family, rank, *args, **kwargs):
-    return getattr(ksn.layers, f"{family}{rank}D")(*args, **kwargs)
+def layer_of(family, rank, kernel_size=3, **kwargs):
+    if family == "LinearMixConv":  # as the paper has it
+        kwargs = {"filters": None, "padding": "same", "use_bias": False} | kwargs
+    return getattr(ksn.layers, f"{family}{rank}D")(kernel_size=kernel_size, **kwargs)
 
 
 @families
@@ -151,6 +153,62 @@ def test_images_of_unknown_size_are_fine_where_nothing_wraps(family, rank):
     assert model.output_shape == (None, *(None,) * rank, 3)
     x = random(2, *(5, 4, 3)[:rank], 3)
     assert np.allclose(model.predict(x, verbose=0), numpy(layer(x)), atol=1e-6)
+
+
+@ranks
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("size", [3, 4])
+def test_linear_mix_is_the_convolution_with_the_masked_kernel(rank, padding, strides, size):
+    x = random(2, *(9, 7, 8)[:rank], 3)
+    options = {"activation": "relu", "bias_initializer": "ones"}
+    mix = getattr(ksn.layers, f"LinearMixConv{rank}D")(5, size, strides, padding, **options)
+    conv = getattr(keras.layers, f"Conv{rank}D")(5, size, strides, padding, activation="relu")
+    mix.build(x.shape)
+    conv.build(x.shape)
+    kernel = np.zeros((*(size,) * rank, 3, 5), "float32")
+    for j in range(5):
+        kernel[..., j % 3, j] += numpy(mix.depthwise_kernel)[..., j]
+    kernel[((size - 1) // 2,) * rank] += numpy(mix.pointwise_kernel)
+    conv.set_weights([kernel, numpy(mix.bias)])
+    assert mix.compute_output_shape(x.shape) == conv.compute_output_shape(x.shape)
+    assert np.allclose(numpy(mix(x)), numpy(conv(x)), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_strided_linear_mix_takes_images_of_unknown_size(padding):
+    layer = ksn.layers.LinearMixConv2D(4, 3, 2, padding)
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layer(inputs))
+    for size in (6, 7):
+        x = random(2, size, size, 3)
+        assert np.allclose(model.predict(x, verbose=0), numpy(layer(x)), atol=1e-6)
+
+
+def test_linear_mix_reads_the_configuration_of_version_0_1():
+    old = {"kernel_size": [3, 3], "padding": "periodic", "name": "mix"}
+    layer = ksn.layers.LinearMixConv2D.from_config(old)
+    layer.build((None, 4, 4, 6))
+    assert [tuple(w.shape) for w in layer.weights] == [(3, 3, 6), (6, 6)]
+    assert layer.padding == "periodic"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filters": 0}, "`filters` must be an integer of at least 1, got 0"),
+        ({"padding": "causal"}, "unknown `padding` 'causal'. Use one of 'valid', 'same'"),
+        ({"strides": 2, "dilation_rate": 2}, "cannot both be above 1"),
+    ],
+)
+def test_bad_options_of_linear_mix_are_named(options, message):
+    with pytest.raises(ValueError, match=f"LinearMixConv2D: .*{message}"):
+        ksn.layers.LinearMixConv2D(**{"filters": 4, "kernel_size": 3} | options)
+
+
+def test_kernels_of_linear_mix_that_do_not_match_are_named():
+    with pytest.raises(ValueError, match=r"`pointwise_kernel` has shape \(4, 2\).*need \(3, 5\)"):
+        ksn.ops.linear_mix_conv(random(1, 5, 5, 3), random(3, 3, 5), random(4, 2))
 
 
 @pytest.mark.parametrize("family", DIFFUSIONS)

@@ -26,6 +26,7 @@ BACKENDS = {  # operation: the backends that have a kernel for it
     "pointwise": ("torch",),
     "spectral_filter": ("torch", "jax"),
     "stop_fusion": ("jax",),
+    "strided_depthwise": ("torch", "jax"),
 }
 CPU_ONLY = (("max_pool", "jax"), ("stop_fusion", "jax"))
 

@@ -14,10 +14,10 @@ max_pool = functools.partial(ops.max_pool, data_format="channels_last")
 _UNROLLED = 16  # the largest number of iterations of a loop that is unrolled
 
 
-def native_depthwise(x, kernel, padding, data_format="channels_last"):
+def native_depthwise(x, kernel, padding, data_format="channels_last", strides=1, dilation_rate=1):
     """Depthwise correlation by `keras.ops.depthwise_conv`, which has it in 1-D and 2-D."""
     kernel = ops.expand_dims(kernel, -1)
-    return ops.depthwise_conv(x, kernel, padding=padding, data_format=data_format)
+    return ops.depthwise_conv(x, kernel, strides, padding, data_format, dilation_rate)
 
 
 def depthwise(x, kernel, border=None, native=native_depthwise):
@@ -41,16 +41,36 @@ def depthwise(x, kernel, border=None, native=native_depthwise):
     return shifted_depthwise(x, kernel) if in_3d else native(x, kernel, "valid")
 
 
-def shifted_depthwise(x, kernel):
+def strided_depthwise(x, kernel, strides, dilation_rate, native=native_depthwise):
+    """`depthwise` without a border, with strides or dilation, one of each for each spatial axis.
+
+    TensorFlow has no such operation with unequal strides, and no backend has it in 3-D.
+    """
+    if len(kernel.shape) > 3 or len(set(strides)) > 1:
+        return shifted_depthwise(x, kernel, strides, dilation_rate)
+    return native(x, kernel, "valid", strides=strides[0], dilation_rate=dilation_rate)
+
+
+def shifted_depthwise(x, kernel, strides=None, dilation_rate=None):
     """`depthwise` without a border as a sum over the entries of the stencil, in any dimension."""
-    return sum(image * kernel[offsets] for offsets, image in shifts(x, kernel.shape[:-1]))
+    entries = shifts(x, kernel.shape[:-1], strides, dilation_rate)
+    return sum(image * kernel[offsets] for offsets, image in entries)
 
 
-def shifts(x, window):
+def shifts(x, window, strides=None, dilation_rate=None):
     """Pairs (offsets of an entry of the stencil, the images as that entry sees them)."""
     for offsets in itertools.product(*map(range, window)):
-        axes = [slice(i, (i - k + 1) or None) for i, k in zip(offsets, window, strict=True)]
-        yield offsets, x[(slice(None), *axes)]
+        yield offsets, shift(x, offsets, window, strides, dilation_rate)
+
+
+def shift(x, offsets, window, strides=None, dilation_rate=None):
+    """The images [b, *n, c] as the entry at `offsets` of a `window` without a border sees them."""
+    ones = (1,) * len(window)
+    axes = [
+        slice(i * d, ((i - k + 1) * d) or None, s)
+        for i, k, s, d in zip(offsets, window, strides or ones, dilation_rate or ones, strict=True)
+    ]
+    return x[(slice(None), *axes)]
 
 
 def pointwise(x, matrix):

@@ -50,6 +50,9 @@ def depthwise(x, kernel, border=None):
     return custom_depthwise(x, kernel)
 
 
+strided_depthwise = generic.shifted_depthwise
+
+
 @ops.custom_gradient
 def custom_depthwise(x, kernel):
     """`generic.shifted_depthwise`; XLA differentiates its sums over pixels into slow code."""

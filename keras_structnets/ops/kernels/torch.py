@@ -31,6 +31,11 @@ def depthwise(x, kernel, border=None):
     return generic.depthwise(x, kernel, border, native_depthwise)
 
 
+def strided_depthwise(x, kernel, strides, dilation_rate):
+    """Depthwise correlation with strides or dilation, with the channels first."""
+    return generic.strided_depthwise(x, kernel, strides, dilation_rate, native_depthwise)
+
+
 def pointwise(x, matrix):
     """A product at each pixel as a 1x1 convolution with the channels first."""
     if len(x.shape) not in (3, 4, 5):
