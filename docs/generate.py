@@ -37,6 +37,7 @@ API = (
     "layers",
     "blocks",
     "zoo",
+    "conversion",
     "pretraining",
     "analysis",
     "training",

@@ -10,17 +10,21 @@ from keras_structnets import (  # noqa: E402
     analysis,
     blocks,
     constraints,
+    conversion,
     initializers,
     layers,
     ops,
     zoo,
 )
+from keras_structnets.conversion import convert  # noqa: E402
 
 __version__ = "0.2.0"
 __all__ = [
     "analysis",
     "blocks",
     "constraints",
+    "conversion",
+    "convert",
     "initializers",
     "layers",
     "ops",

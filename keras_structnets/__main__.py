@@ -14,6 +14,7 @@ import keras
 from keras_structnets import __version__, arguments, checks, training, zoo
 from keras_structnets.training import catalogue
 from keras_structnets.training._io import printable, require
+from keras_structnets.training.conversion import convert_and_save
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
 
@@ -109,6 +110,11 @@ def publish(runs, out, overwrite):
     results = training.publish(runs, out, overwrite=overwrite)
     weights = results["weights"]
     print(f"weights as {weights['dtype']}, {weights['bytes']:,} bytes: {weights['accuracy']:.2%}")
+
+
+def convert(model, to, dataset, out, **options):
+    """Convert the layers of a saved model, and print what changed."""
+    print(convert_and_save(model, to, dataset, out, **options))
 
 
 def evaluate(model, dataset):
@@ -209,6 +215,12 @@ _COMMANDS = {
         "make a record of finished runs that differ in seed or backend: results, card and small weights",
         "publish runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
         arguments.publish_arguments,
+    ),
+    "convert": (
+        convert,
+        "convert the layers of a saved model to cheaper ones, and write runs/<model>_<to>/",
+        "convert runs/resnet_a_digits --to linear_mix --dataset digits",
+        arguments.convert_arguments,
     ),
     "evaluate": (
         evaluate,

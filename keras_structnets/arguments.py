@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import tomllib
 
-from keras_structnets import training
+from keras_structnets import conversion, training
 from keras_structnets.training.augment import OPERATIONS
 from keras_structnets.training.datasets import DATASETS
 from keras_structnets.training.recipe import CHOICES
@@ -39,6 +39,22 @@ def pretrain_arguments(sub):
 def publish_arguments(sub):
     """Arguments of `publish`."""
     sub.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
+    _add_out(sub)
+
+
+def convert_arguments(sub):
+    """Arguments of `convert`."""
+    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
+    names = conversion.list_conversions()
+    sub.add_argument("--to", default="linear_mix", choices=names, metavar="|".join(names))
+    sub.add_argument(
+        "--dataset", metavar=SOURCES, help="fit the weights to its images; default: project them"
+    )
+    sub.add_argument("--images", dest="n_images", type=_positive, default=512, metavar="INT")
+    sub.add_argument("--where", metavar="PATTERN", help="names of layers, for example 'stage2_*'")
+    sub.add_argument("--min-channels", type=_positive, default=8, metavar="INT")
+    sub.add_argument("--budget", type=float, default=0.5, metavar="FLOAT", help="of low_rank")
+    sub.add_argument("--beta", type=float, default=1e6, metavar="FLOAT", help="of mex_pooling")
     _add_out(sub)
 
 

@@ -160,7 +160,7 @@ DRAWINGS = {
     "mex": (mex, "MEX"),
     "mex_pooling": (mex_pooling, "MEXPooling2D", "GlobalMEXPooling2D"),
     "diffusion": (diffusion, "ExplicitDiffusion2D", "ImplicitDiffusion2D", "CirculantDiffusion2D"),
-    "linear_mix": (linear_mix, "StencilConv2D", "LinearMixConv2D"),
+    "linear_mix": (linear_mix, "StencilConv2D", "LinearMixConv2D", "CirculantConv2D"),
     "contraction": (contraction, "GConv2D"),
     "structure": (structure, "Structure", "Destructure"),
     "normalization": (normalization, "BatchNormalization"),

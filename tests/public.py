@@ -6,6 +6,7 @@ PACKAGES = (
     "analysis",
     "ops",
     "constraints",
+    "conversion",
     "initializers",
     "layers",
     "blocks",

@@ -1,5 +1,10 @@
 """Keras layers of the three papers: weights and one call into `ops`."""
 
+from keras_structnets.layers.circulant import (
+    CirculantConv1D,
+    CirculantConv2D,
+    CirculantConv3D,
+)
 from keras_structnets.layers.diffusion import (
     CirculantDiffusion1D,
     CirculantDiffusion2D,
@@ -52,6 +57,9 @@ from keras_structnets.layers.similarity import (
 __all__ = [
     "MEX",
     "BatchNormalization",
+    "CirculantConv1D",
+    "CirculantConv2D",
+    "CirculantConv3D",
     "CirculantDiffusion1D",
     "CirculantDiffusion2D",
     "CirculantDiffusion3D",

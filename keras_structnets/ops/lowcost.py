@@ -131,18 +131,19 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
     return _filter(x, (1 / (1 + step_size * power), None))
 
 
-def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
-    """`K_circ x`, eq. 12, periodic in space and channels: `out_i = sum_d C_d x_((i + d) mod c)`.
+def circulant_conv(x: Tensor, kernel: Tensor, padding: str = "periodic") -> Tensor:
+    """`K_circ x`, eq. 12, periodic in the channels: `out_i = sum_d C_d x_((i + d) mod c)`.
 
     Args:
         x: [b, *n, c], of known size.
         kernel: [*k, c], where `kernel[..., d]` is the stencil of `C_d`.
+        padding: 'periodic', as the paper has it, or 'same'.
 
     Returns:
         [b, *n, c].
 
     Raises:
-        ValueError: for an image of unknown size.
+        ValueError: for an image of unknown size, or an unknown padding.
 
     Example:
         >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3)  # one pixel, three channels
@@ -152,7 +153,15 @@ def circulant_conv(x: Tensor, kernel: Tensor) -> Tensor:
     """
     x, kernel = tensors(x, kernel)
     checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
-    return _filter(x, circulant_spectrum(kernel, x.shape[1:-1]), channels=True)
+    sizes, reach = x.shape[1:-1], _reach(kernel, padding)
+    if padding == "same":  # zeros keep what wraps around off the image
+        x = ops.pad(x, [(0, 0), *reach, (0, 0)])
+    y = _filter(x, circulant_spectrum(kernel, x.shape[1:-1]), channels=True)
+    if padding == "periodic":
+        return y
+    firsts = [k // 2 for k in kernel.shape[:-1]]  # of the image, in periodic coordinates
+    inside = [slice(first, first + n) for first, n in zip(firsts, sizes, strict=True)]
+    return y[(slice(None), *inside)]
 
 
 def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:

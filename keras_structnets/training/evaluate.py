@@ -143,6 +143,11 @@ def accuracy(predictions, labels):
     return float(np.mean(np.argmax(predictions, axis=-1) == labels))
 
 
+def split_of(model: Path) -> dict[str, Any]:
+    """What `load` takes to split images as the run of a model did."""
+    return _split(_recipe(model))
+
+
 def class_names(model):
     """The names of the classes from the run's results, or None."""
     results = _file(model).parent / "results.json"

@@ -7,7 +7,7 @@ import keras
 from keras import layers as kl
 
 from keras_structnets import layers as ksl
-from keras_structnets.layers import diffusion, gconv, lowcost, mex, similarity
+from keras_structnets.layers import circulant, diffusion, gconv, lowcost, mex, similarity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +215,16 @@ def _by_transform(axes):
     return rule
 
 
+def _circulant(layer):
+    """Transform, multiply by a complex response, and transform back; 'same' adds zeros around."""
+    spatial, channels = layer.output.shape[1:-1], layer.output.shape[-1]
+    if layer.padding == "same":
+        spatial = [n + k - 1 for n, k in zip(spatial, layer.kernel_size, strict=True)]
+    n = math.prod(spatial) * channels
+    stages = math.log2(n)
+    return round(n * (2 * stages + 2)), round(n * (3 * stages + 1)) + layer.use_bias * n
+
+
 def _nothing(_):
     return 0, 0
 
@@ -227,29 +237,44 @@ _FREE = (
     kl.Flatten,
     kl.Reshape,
     kl.Permute,
+    kl.ZeroPadding1D,
     kl.ZeroPadding2D,
+    kl.ZeroPadding3D,
     kl.Dropout,
     kl.GaussianDropout,
+    kl.MaxPooling1D,
     kl.MaxPooling2D,
+    kl.MaxPooling3D,
+    kl.GlobalMaxPooling1D,
     kl.GlobalMaxPooling2D,
+    kl.GlobalMaxPooling3D,
     ksl.Structure,
     ksl.Destructure,
 )
+_MEANS = (
+    kl.AveragePooling1D,
+    kl.AveragePooling2D,
+    kl.AveragePooling3D,
+    kl.GlobalAveragePooling1D,
+    kl.GlobalAveragePooling2D,
+    kl.GlobalAveragePooling3D,
+)
 _RULES = [
     (_FREE, _nothing),
-    ((kl.DepthwiseConv2D,), _depthwise),
-    ((kl.Conv2D,), _conv),
+    ((kl.DepthwiseConv1D, kl.DepthwiseConv2D), _depthwise),
+    ((kl.Conv1D, kl.Conv2D, kl.Conv3D), _conv),
     ((kl.Dense,), _dense),
     ((kl.PReLU,), _per_output(1, 0)),
     ((kl.BatchNormalization, kl.Rescaling, kl.Normalization), _per_output(1, 1)),
     ((kl.LayerNormalization,), _layer_normalization),
     ((kl.Add, kl.Subtract), _merged(0, 1)),
     ((kl.Multiply,), _merged(1, 0)),
-    ((kl.AveragePooling2D, kl.GlobalAveragePooling2D), _mean),
+    (_MEANS, _mean),
     ((gconv._GConv,), _gconv),
     ((similarity.Templates,), _similarity),
     ((mex.MEX,), _mex),
     ((mex.MEXPooling, mex.GlobalMEXPooling), _mex_pooling),
+    ((circulant._CirculantConv,), _circulant),
     ((diffusion._ImplicitDiffusion,), _by_transform(slice(0, -1))),
     ((diffusion._CirculantDiffusion,), _by_transform(slice(None))),
     ((diffusion._ExplicitDiffusion,), _explicit_diffusion),

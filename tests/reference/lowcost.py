@@ -34,14 +34,19 @@ def depthwise_matrix(kernel, spatial, padding):
     )
 
 
-def circulant_matrix(kernel, spatial):
+def circulant_matrix(kernel, spatial, padding="periodic"):
     """Eq. 12: block (i, j) is the convolution with stencil (j - i) mod c."""
     c = kernel.shape[-1]
     return _blocks(
         c,
-        lambda i, j: stencil_matrix(kernel[..., (j - i) % c], spatial, "periodic"),
+        lambda i, j: stencil_matrix(kernel[..., (j - i) % c], spatial, padding),
         math.prod(spatial),
     )
+
+
+def circulant_conv(x, kernel, bias, padding):
+    """The operator of eq. 12, with a bias."""
+    return _apply(circulant_matrix(kernel, x.shape[1:-1], padding), x) + bias
 
 
 def stencil_conv(x, kernel, padding):
