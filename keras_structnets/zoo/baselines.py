@@ -17,6 +17,7 @@ validation looks worse than training. All of them halve the image five times: 32
 import keras
 
 from keras_structnets import checks
+from keras_structnets.zoo.papers import table_2
 from keras_structnets.zoo.registry import register
 
 
@@ -24,7 +25,7 @@ from keras_structnets.zoo.registry import register
     "mobilenet_v2",
     paper="MobileNetV2, arXiv:1801.04381",
     summary="Inverted residuals with linear bottlenecks",
-    printed={10: "2.24M", 100: "2.35M", 200: "2.35M"},
+    **table_2("mobilenet_v2"),
 )
 def mobilenet_v2(x):
     """Features [b, h/32, w/32, 1280] of MobileNetV2, width 1."""
@@ -43,7 +44,7 @@ def mobilenet_v3_head(features, num_classes, *, dropout=0.2):
     "mobilenet_v3_small",
     paper="MobileNetV3, arXiv:1905.02244",
     summary="Searched inverted residuals with squeeze and excitation",
-    printed={10: "1.53M", 100: "1.62M", 200: "1.72M"},
+    **table_2("mobilenet_v3_small"),
     head=mobilenet_v3_head,
 )
 def mobilenet_v3_small(x):
@@ -74,7 +75,7 @@ def _efficientnet(application, x):
     "efficientnet_b0",
     paper="EfficientNet, arXiv:1905.11946",
     summary="Depth, width and resolution scaled together: the base network",
-    printed={10: "4.0M", 100: "4.14M", 200: "4.26M"},
+    **table_2("efficientnet_b0"),
     head=dropout_head,
     dropout=0.2,
 )
@@ -87,7 +88,7 @@ def efficientnet_b0(x):
     "efficientnet_b1",
     paper="EfficientNet, arXiv:1905.11946",
     summary="EfficientNet-B0 made 1.1 times as deep",
-    printed={10: "6.5M", 100: "6.64M", 200: "6.77M"},
+    **table_2("efficientnet_b1"),
     head=dropout_head,
     dropout=0.2,
 )
@@ -100,7 +101,7 @@ def efficientnet_b1(x):
     "efficientnet_b2",
     paper="EfficientNet, arXiv:1905.11946",
     summary="EfficientNet-B0 made 1.2 times as deep and 1.1 times as wide",
-    printed={10: "7.72M", 100: "7.84M", 200: "7.98M"},
+    **table_2("efficientnet_b2"),
     head=dropout_head,
     dropout=0.3,
 )
@@ -128,7 +129,7 @@ def _convnext(application, x):
     "convnext_tiny",
     paper="ConvNeXt, arXiv:2201.03545",
     summary="A residual network with the habits of a transformer, 3-3-9-3 blocks",
-    printed={10: "27.82M", 100: "27.89M", 200: "27.97M"},
+    **table_2("convnext_tiny"),
     head=convnext_head,
 )
 def convnext_tiny(x):
@@ -141,7 +142,7 @@ def convnext_tiny(x):
     "convnext_small",
     paper="ConvNeXt, arXiv:2201.03545",
     summary="A residual network with the habits of a transformer, 3-3-27-3 blocks",
-    printed={10: "49.45M", 100: "49.52M", 200: "49.59M"},
+    **table_2("convnext_small"),
     head=convnext_head,
 )
 def convnext_small(x):
@@ -154,14 +155,14 @@ def convnext_small(x):
     "resnet34",
     paper="ResNet, arXiv:1512.03385",
     summary="Residual network with 34 layers, by keras-cv",
-    printed={10: "21.29M", 100: "21.34M", 200: "21.39M"},
+    **table_2("resnet34"),
     depths=(3, 4, 6, 3),
 )
 @register(
     "resnet18",
     paper="ResNet, arXiv:1512.03385",
     summary="Residual network with 18 layers, by keras-cv",
-    printed={10: "11.18M", 100: "11.23M", 200: "11.28M"},
+    **table_2("resnet18"),
     depths=(2, 2, 2, 2),
 )
 def resnet(x, *, depths):
@@ -185,7 +186,7 @@ def resnet(x, *, depths):
     "regnet_y_800mf",
     paper="RegNet, arXiv:2003.13678",
     summary="Grouped bottlenecks with squeeze and excitation, 0.8 GFLOPs at 224x224",
-    printed={10: "5.66M", 100: "5.73M", 200: "5.8M"},
+    **table_2("regnet_y_800mf"),
     widths=(64, 144, 320, 784),
     depths=(1, 3, 8, 2),
     group_width=16,
@@ -194,7 +195,7 @@ def resnet(x, *, depths):
     "regnet_y_400mf",
     paper="RegNet, arXiv:2003.13678",
     summary="Grouped bottlenecks with squeeze and excitation, 0.4 GFLOPs at 224x224",
-    printed={10: "3.91M", 100: "3.95M", 200: "3.99M"},
+    **table_2("regnet_y_400mf"),
     widths=(48, 104, 208, 440),
     depths=(1, 3, 6, 6),
     group_width=8,
@@ -245,7 +246,7 @@ def _squeeze_excite(x, squeezed):
     "shufflenet_v2_x0_5",
     paper="ShuffleNetV2, arXiv:1807.11164",
     summary="Half of the channels pass, half are convolved, then both are shuffled",
-    printed={10: "0.35M", 100: "0.44M", 200: "0.55M"},
+    **table_2("shufflenet_v2_x0_5"),
 )
 def shufflenet_v2(x, *, widths=(24, 48, 96, 192, 1024), depths=(4, 8, 4)):
     """Features [b, h/32, w/32, widths[-1]] of a ShuffleNetV2.

@@ -1,6 +1,7 @@
 """GConvNets: A generalized convolutional neural network for small dataset classification."""
 
 from keras_structnets import blocks, layers
+from keras_structnets.zoo.papers import table_2
 from keras_structnets.zoo.registry import register
 
 
@@ -8,8 +9,7 @@ from keras_structnets.zoo.registry import register
     "g_conv_net",
     paper="GConvNets",
     summary="four skip blocks of neurons that are 9x9 tensors",
-    printed={10: "1.43M", 100: "1.46M", 200: "1.49M"},
-    printed_accuracy={"cifar10": 88.4, "cifar100": 56.8, "tiny_imagenet": 48.5},
+    **table_2("g_conv_net"),
 )
 def g_conv_net(x, *, structure=(9, 9), channels=4, skips=(3, 4, 3, 4)):
     """Table 1: Block#1, Block#2, Block#1, Block#2, then a generalized convolution, to be pooled.

@@ -1,0 +1,62 @@
+"""The result tables of the papers as recipes."""
+
+import collections
+
+import pytest
+
+from keras_structnets import zoo
+from keras_structnets.training import reproduce
+
+pytestmark = pytest.mark.no_backend
+ROWS = reproduce.rows()
+
+
+def test_there_is_a_row_for_each_result_of_the_papers():
+    assert collections.Counter(row.table for row in ROWS) == {
+        "lowcost-table2": 36,
+        "gconv-table2": 39,
+        "gconv-table2-unaugmented": 39,
+        "simnets-table1": 6,
+        "simnets-table2": 2,
+        "simnets-section6.4": 2,
+        "simnets-figure2b": 17,
+    }
+
+
+def test_every_printed_accuracy_has_a_row():
+    printed = {
+        (name, dataset, accuracy)
+        for name in zoo.list_models()
+        for dataset, accuracy in zoo.info(name).printed_accuracy.items()
+    }
+    unaugmented = " without augmentation"
+    found = {
+        (row.model, row.dataset + unaugmented * row.table.endswith("unaugmented"), row.accuracy)
+        for row in ROWS
+        if row.accuracy
+    }
+    assert found == printed
+
+
+def test_a_row_is_trained_as_its_paper_says():
+    (row,) = reproduce.rows("gconv-table2", "g_conv_net", "tiny_imagenet")
+    assert (row.recipe.image_size, row.recipe.crop_size, row.recipe.pad) == ((80, 80), (64, 64), 0)
+    assert (row.recipe.epochs, row.accuracy) == (75, 48.5)
+    (row,) = reproduce.rows("lowcost-table2", "linear_mix_b", "cifar100")
+    assert (row.recipe.epochs, row.recipe.drop_factor, row.accuracy) == (300, 0.5, 67.9)
+    (row,) = reproduce.rows("simnets-figure2b", "convnet_1layer_1600")
+    assert (row.recipe.model, row.recipe.sizes) == ("convnet_1layer", {"filters": 1600})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (("lowcost-table1",), ["`table`", "lowcost-table2"]),
+        (("lowcost-table2", "g_conv_net"), ["`model`", "linear_mix_a"]),
+        (("lowcost-table2", "linear_mix_a", "svhn"), ["`dataset`", "stl10"]),
+    ],
+)
+def test_an_unknown_row_is_refused_with_what_there_is(chosen, words):
+    with pytest.raises(ValueError) as error:
+        reproduce.rows(*chosen)
+    assert all(word in str(error.value) for word in words), error.value
