@@ -1,106 +1,116 @@
-"""The arguments of each command."""
+"""The commands and their arguments. Nothing here imports Keras, so `--help` takes no time."""
 
 import argparse
 import dataclasses
 import tomllib
+from collections.abc import Callable
 
-from keras_structnets import conversion, training
-from keras_structnets.training.augment import OPERATIONS
-from keras_structnets.training.datasets import DATASETS
-from keras_structnets.training.recipe import CHOICES
+from keras_structnets import checks, recipe_options
 
-SOURCES = "|".join((*DATASETS, "PATH"))
+BACKENDS = ("jax", "torch", "tensorflow")
 BENCHMARKS = ("layers", "models", "figure1")
+MODEL = "the folder of a run, a .keras file, a record (see list --pretrained), or with --weights a model"
 
 
-def list_arguments(sub):
-    """Arguments of `list`."""
-    sub.add_argument("pattern", nargs="?", metavar="PATTERN", help="wildcards as in a shell")
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command: what `--help` says of it, and its arguments.
+
+    Attributes:
+        what: one sentence, without its full stop.
+        example: what to type after `structnets`.
+        add_arguments: adds its arguments to a parser.
+        function: the name of its function in `keras_structnets.commands`.
+    """
+
+    what: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    function: str
 
 
-def show_arguments(sub):
-    """Arguments of `show`."""
-    sub.add_argument("name", metavar="NAME", help="a name from the list")
+COMMANDS: dict[str, Command] = {}  # by name; `_command` fills it
 
 
-def pretrain_arguments(sub):
-    """Arguments of `pretrain`."""
-    sub.add_argument("name", metavar="NAME", help="a SimNet from the list")
-    sub.add_argument("--dataset", metavar=SOURCES, default="digits")
+def parser(version: str) -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    top = _Parser(
+        prog="structnets",
+        description="Networks with structured neurons for Keras 3: list, train and use them. "
+        "KERAS_BACKEND or --backend selects jax, torch or tensorflow.",
+        epilog="example: structnets train simnet_2layer --dataset digits --epochs 30",
+    )
+    top.add_argument(
+        "--version", action="version", version=f"keras_structnets {version}", help="print it"
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.what,
+            description=f"{command.what[0].upper()}{command.what[1:]}.",
+            epilog=f"example: structnets {command.example}",
+        )
+        command.add_arguments(sub)
+        sub.add_argument(
+            "--backend",
+            choices=BACKENDS,
+            metavar="|".join(BACKENDS),
+            help="Backend of Keras. Default: KERAS_BACKEND, or what is installed.",
+        )
+    return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says "Did you mean ...?" for an unknown command."""
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            close = checks.did_you_mean(value, action.choices)
+            raise argparse.ArgumentError(action, f"unknown {value!r}.{close} See --help.")
+
+
+def _command(name, what, example, function=None):
+    """Register the decorated function as what adds the arguments of the command `name`."""
+
+    def register(add_arguments):
+        COMMANDS[name] = Command(what, example, add_arguments, function or name)
+        return add_arguments
+
+    return register
+
+
+@_command("list", "list the models, or the trained weights", "list 'simnet*'", "list_models")
+def _list(sub):
+    sub.add_argument("pattern", nargs="?", metavar="PATTERN", help="Wildcards as in a shell.")
     sub.add_argument(
-        "--only-whitening",
+        "--pretrained",
         action="store_true",
-        help="pre-train the convolutions alone",
+        help="List the trained weights instead, the most accurate first.",
     )
-    sub.add_argument("--seed", type=int, default=0, metavar="INT")
-    _add_out(sub)
+    formats = sub.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="Print JSON, with more columns.")
+    formats.add_argument("--csv", action="store_true", help="Print CSV, with more columns.")
 
 
-def publish_arguments(sub):
-    """Arguments of `publish`."""
-    sub.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a finished run")
-    _add_out(sub)
+@_command("show", "show one model: paper, sizes, records and layers", "show g_conv_net")
+def _show(sub):
+    sub.add_argument("name", metavar="NAME", help="A name from the list.")
 
 
-def convert_arguments(sub):
-    """Arguments of `convert`."""
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    names = conversion.list_conversions()
-    sub.add_argument("--to", default="linear_mix", choices=names, metavar="|".join(names))
-    sub.add_argument(
-        "--dataset", metavar=SOURCES, help="fit the weights to its images; default: project them"
-    )
-    sub.add_argument("--images", dest="n_images", type=_positive, default=512, metavar="INT")
-    sub.add_argument("--where", metavar="PATTERN", help="names of layers, for example 'stage2_*'")
-    sub.add_argument("--min-channels", type=_positive, default=8, metavar="INT")
-    sub.add_argument("--budget", type=float, default=0.5, metavar="FLOAT", help="of low_rank")
-    sub.add_argument("--beta", type=float, default=1e6, metavar="FLOAT", help="of mex_pooling")
-    _add_out(sub)
-
-
-def evaluate_arguments(sub):
-    """Arguments of `evaluate`."""
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    sub.add_argument("--dataset", metavar=SOURCES, help="default: that of the run")
-
-
-def predict_arguments(sub):
-    """Arguments of `predict`."""
-    sub.add_argument("model", metavar="MODEL", help="a run's folder, a record or a .keras file")
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
-
-
-def bench_arguments(sub):
-    """Arguments of `bench`."""
-    sub.add_argument(
-        "what",
-        choices=BENCHMARKS,
-        metavar="|".join(BENCHMARKS),
-        help="layers: against other layers of the backend; models: against PyTorch, which has to be "
-        "installed; figure1: that of the low-cost paper",
-    )
-    sub.add_argument("--only", dest="pattern", metavar="TEXT", help="what has TEXT in its name")
-    sub.add_argument("--rounds", type=_positive, metavar="INT", help="turns that each one takes")
-    sub.add_argument("--batch-size", type=_positive, metavar="INT", help="of figure1, default: 2")
-    sub.add_argument("--device", metavar="DEVICE", help="for example cpu:0 or gpu:0")
-    sub.add_argument("--out", metavar="FOLDER", default="runs/bench", help="default: runs/bench")
-
-
-def _positive(text):
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0. Use for example 5.")
-    return int(text)
-
-
-def train_arguments(sub):
-    """An option for each key of a recipe."""
+@_command(
+    "train",
+    "train a model on a data set or on a folder of images, and write runs/<name>/",
+    "train simnet_2layer --dataset digits --epochs 30",
+)
+def _train(sub):
     sub.add_argument(
         "what",
         nargs="*",
         metavar="NAME|RECIPE",
-        help="a name from the list, or a .toml file, which the other options override; several "
+        help="A name from the list, or a .toml file, which the other options override. Several "
         "files are trained one after another, each into runs/<name of the file>: runs that have "
-        "ended are skipped, and interrupted ones resumed",
+        "ended are skipped, and interrupted ones resumed.",
     )
     sub.add_argument(
         "--set",
@@ -109,50 +119,178 @@ def train_arguments(sub):
         default=[],
         type=_setting,
         metavar="KEY=VALUE",
-        help="a key of the recipe, or sizes.KEY for an argument of the model, see show NAME; may be "
-        "repeated",
+        help="Set a key of the recipe, or sizes.KEY for an argument of the model, see show NAME. May "
+        "be repeated.",
     )
-    sub.add_argument("--resume", metavar="FOLDER", help="continue a run that was stopped or killed")
-    sub.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard too")
+    sub.add_argument(
+        "--resume", metavar="FOLDER", help="Continue a run that was stopped or killed."
+    )
+    sub.add_argument("--tensorboard", action="store_true", help="Write logs for TensorBoard too.")
     _add_out(sub)
-    for field in dataclasses.fields(training.Recipe):
-        if field.name not in ("model", "sizes"):
-            sub.add_argument(f"--{field.name.replace('_', '-')}", **_options(field))
+    recipe_options.add_options(sub)
 
 
-def _options(field):
-    """How the command line takes a key of the recipe."""
-    options = {"type": field.type, "help": f"default: {field.default}"}
-    if field.name == "dataset":
-        options |= {
-            "metavar": SOURCES,
-            "help": "PATH: a sub-folder of images per class, also as .tar or .zip, or a .npz",
-        }
-    elif field.name in CHOICES:
-        options["metavar"] = "|".join(CHOICES[field.name])
-        if field.name == "pretrain":  # the option alone asks for the simpler start
-            options |= {"nargs": "?", "const": "whitening"}
-    elif field.name.endswith("_size") and field.name != "batch_size":
-        options |= {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
-    elif field.name == "drop_epochs":
-        options |= {"type": int, "nargs": "+", "metavar": "EPOCH"}
-    elif field.name == "augmentation":
-        options |= {"type": str, "nargs": "*", "metavar": "|".join(OPERATIONS)}
-    elif field.name == "channels":
-        options |= {"type": int, "metavar": "1|3"}
-    else:
-        options["metavar"] = field.type.__name__.upper()
-    return options
+@_command(
+    "pretrain",
+    "pre-train a SimNet on images without labels, and write runs/<name>_pretrained/",
+    "pretrain simnet_2layer --dataset digits",
+)
+def _pretrain(sub):
+    sub.add_argument("name", metavar="NAME", help="A SimNet from the list.")
+    _add_dataset(sub, "The images. Default: digits.", default="digits")
+    sub.add_argument(
+        "--only-whitening", action="store_true", help="Pre-train the convolutions alone."
+    )
+    sub.add_argument(
+        "--seed", type=int, default=0, metavar="INT", help="Of the patches and the mixture."
+    )
+    _add_out(sub)
 
 
-def _add_out(sub):
-    sub.add_argument("--out", metavar="FOLDER", help="default: a folder in runs/ after the model")
-    sub.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+@_command(
+    "publish",
+    "make a record of finished runs that differ in seed or backend: results, card and small weights",
+    "publish runs/simnet_2layer_digits --out zoo/simnet_2layer_digits",
+)
+def _publish(sub):
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="The folder of a finished run.")
+    _add_out(sub, "a folder in zoo/ after the model")
+
+
+@_command(
+    "convert",
+    "convert the layers of a saved model to cheaper ones, and write runs/<model>_<to>/",
+    "convert runs/resnet_a_digits --to linear_mix --dataset digits",
+)
+def _convert(sub):
+    sub.add_argument(
+        "model", metavar="MODEL", help="The folder of a run, a record or a .keras file."
+    )
+    sub.add_argument(
+        "--to",
+        default="linear_mix",
+        metavar="CONVERSION",
+        help="One of `ksn.conversion.list_conversions()`, such as low_rank. Default: linear_mix.",
+    )
+    _add_dataset(sub, "The weights are fitted to its images. Default: none, they are projected.")
+    sub.add_argument(
+        "--images",
+        dest="n_images",
+        type=_positive,
+        default=512,
+        metavar="INT",
+        help="Images of the data set to fit to. Default: 512.",
+    )
+    sub.add_argument(
+        "--where", metavar="PATTERN", help="Names of layers to convert, for example 'stage2_*'."
+    )
+    sub.add_argument(
+        "--min-channels",
+        type=_positive,
+        default=8,
+        metavar="INT",
+        help="Leave layers of fewer channels as they are. Default: 8.",
+    )
+    sub.add_argument(
+        "--budget", type=float, default=0.5, metavar="NUMBER", help="Of low_rank. Default: 0.5."
+    )
+    sub.add_argument(
+        "--beta", type=float, default=1e6, metavar="NUMBER", help="Of mex_pooling. Default: 1e6."
+    )
+    _add_out(sub, "runs/<model>_<to>")
+
+
+@_command(
+    "evaluate",
+    "print the accuracy of a trained model on validation images",
+    "evaluate runs/simnet_2layer_digits --dataset digits",
+)
+def _evaluate(sub):
+    _add_model(sub)
+    _add_dataset(sub, "Default: the data set of the run.")
+
+
+@_command(
+    "predict",
+    "print the class and its probability for each image",
+    "predict simnet_2layer_cifar10_jpeg photo.jpg photos/ --top 5",
+)
+def _predict(sub):
+    _add_model(sub)
+    sub.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="An image file, or a folder of images."
+    )
+    sub.add_argument(
+        "--top", type=_positive, default=1, metavar="INT", help="Classes per image. Default: 1."
+    )
+    sub.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+@_command(
+    "bench",
+    "time layers or models against what one would use instead, and write JSON and a plot",
+    "bench layers --backend torch",
+)
+def _bench(sub):
+    sub.add_argument(
+        "what",
+        choices=BENCHMARKS,
+        metavar="|".join(BENCHMARKS),
+        help="layers: against other layers of the backend; models: against PyTorch, which has to be "
+        "installed; figure1: that of the low-cost paper.",
+    )
+    sub.add_argument(
+        "--only", dest="pattern", metavar="TEXT", help="Time what has TEXT in its name."
+    )
+    sub.add_argument("--rounds", type=_positive, metavar="INT", help="Turns that each one takes.")
+    sub.add_argument(
+        "--batch-size", type=_positive, metavar="INT", help="Batch size of figure1. Default: 2."
+    )
+    sub.add_argument("--device", metavar="DEVICE", help="For example cpu:0 or gpu:0.")
+    sub.add_argument(
+        "--out",
+        metavar="FOLDER",
+        default="runs/bench",
+        help="Folder to write. Default: runs/bench.",
+    )
+
+
+def _add_model(sub):
+    sub.add_argument("model", metavar="MODEL", help=f"{MODEL[0].upper()}{MODEL[1:]}.")
+    sub.add_argument(
+        "--weights",
+        metavar="DATASET",
+        help="With a name from the list as MODEL: the data set that its weights were trained on.",
+    )
+
+
+def _add_dataset(sub, sentence, default=None):
+    sub.add_argument(
+        "--dataset",
+        metavar="NAME|PATH",
+        default=default,
+        help="A data set by name, such as digits or cifar10; or the path of a folder with one "
+        f"sub-folder of images per class, of such a folder as .tar or .zip, or of a .npz. {sentence}",
+    )
+
+
+def _add_out(sub, default="a folder in runs/ after the model and data set"):
+    sub.add_argument("--out", metavar="FOLDER", help=f"Folder to write. Default: {default}.")
+    sub.add_argument(
+        "--overwrite", action="store_true", help="Replace what an earlier run wrote there."
+    )
+
+
+def _positive(text):
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0. Use for example 5.")
+    return int(text)
 
 
 def _setting(text):
-    key, separator, value = text.partition("=")
-    if not separator:
+    """KEY=VALUE as a pair; VALUE is read as TOML, and as a text where it is none."""
+    key, found, value = text.partition("=")
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} has no '='. Use for example epochs=5.")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]

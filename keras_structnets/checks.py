@@ -2,8 +2,6 @@
 
 import difflib
 
-import keras
-
 
 def integer(owner, name, value, minimum=1):
     """`value` as an int of at least `minimum`."""
@@ -68,6 +66,8 @@ def did_you_mean(value, choices):
 
 def channels_last(owner):
     """Refuse Keras' global setting `channels_first`."""
+    import keras  # here, since the command line answers without Keras
+
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
             f"{owner} works on channels_last data only, but keras.config.image_data_format() is "

@@ -30,3 +30,10 @@ def _configured():
 
 def _is_installed(backend):
     return importlib.util.find_spec(backend) is not None
+
+
+def is_command_line():
+    """Whether this process runs `structnets` or `python -m keras_structnets`."""
+    program = pathlib.Path(sys.argv[0] if sys.argv else "").name
+    as_module = program == "-m" and "keras_structnets" in sys.orig_argv
+    return as_module or program in ("structnets", "structnets.exe")

@@ -1,18 +1,19 @@
 """The tables that are written by `python -m tests.readme`, and that the tests compare.
 
 README.md has the trained networks, zoo/MODELS.md all networks, and zoo/README.md the records.
-`zoo/accuracy.png` is drawn too.
+`zoo/accuracy.png` is drawn too, and `zoo/results.csv` has what `structnets list --pretrained --csv` prints.
 """
 
 import pathlib
 import re
 
-from keras_structnets import zoo
+from keras_structnets import tables, zoo
 from keras_structnets.training import report
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 README, RECORDS, MODELS = ROOT / "README.md", ROOT / "zoo" / "README.md", ROOT / "zoo" / "MODELS.md"
+RESULTS = ROOT / "zoo" / "results.csv"
 MARKS = re.compile("(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -70,6 +71,7 @@ if __name__ == "__main__":
         (RECORDS, report.records_table()),
     ):
         path.write_text(with_table(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+    RESULTS.write_text(tables.csv_table(zoo.results()), encoding="utf-8")
     report.draw_records(RECORDS.with_name("accuracy.png"))
     for folder in RECORDS.parent.glob("*/results.json"):
         card = report.record_card_of(folder.parent)

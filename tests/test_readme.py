@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from keras_structnets import training, zoo
+from keras_structnets import tables, training, zoo
 from keras_structnets.training import report
 from keras_structnets.zoo import records
-from tests.readme import MODELS, README, RECORDS, models_table, with_table, zoo_table
+from tests.readme import MODELS, README, RECORDS, RESULTS, models_table, with_table, zoo_table
 
 pytestmark = pytest.mark.no_backend
 
@@ -24,6 +24,10 @@ ANEW = "write it anew with: python -m tests.readme"
 def test_the_tables_are_current(path, table):
     text = path.read_text(encoding="utf-8")
     assert with_table(text, table()) == text, ANEW
+
+
+def test_the_file_of_results_is_current():
+    assert RESULTS.read_text(encoding="utf-8") == tables.csv_table(zoo.results()), ANEW
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -3,12 +3,15 @@
 import contextlib
 import importlib
 import io
+import json
 import os
 import pathlib
 import re
+import zipfile
 from typing import Any
 
 PART = ".part-"
+CLASS_NAMES = "class_names.json"  # our member of a `.keras` archive, which Keras ignores
 TRAIN = "Run: pip install 'keras_structnets[train]'"
 
 
@@ -52,10 +55,13 @@ def write_by(path, save):
     write(path, buffer.getvalue())
 
 
-def write_model(path, model):
-    """Write a Keras model whole or not at all."""
+def write_model(path, model, class_names=None):
+    """Write a Keras model whole or not at all, with the names of its classes inside."""
     with replacing(path) as part:
         model.save(part)
+        if class_names is not None:
+            with zipfile.ZipFile(part, "a") as file:
+                file.writestr(CLASS_NAMES, json.dumps(class_names))
 
 
 def make_folder(path):

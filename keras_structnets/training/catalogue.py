@@ -1,11 +1,12 @@
-"""The zoo on the command line: a table of all models, and a card for one."""
+"""The zoo on the command line: tables of models, of trained weights and of layers, and a card for one."""
 
 import re
 from typing import Any
 
+import keras
+
 from keras_structnets import checks, zoo
 from keras_structnets.training import report
-from keras_structnets.training._io import require
 from keras_structnets.zoo.registry import of_skeleton, parameters_of
 
 
@@ -24,37 +25,67 @@ def parameter_count(name: str, num_classes: int = 10) -> int:
     return of_skeleton(parameters_of, name, num_classes)
 
 
-def model_table(pattern: str | None = None) -> Any:
-    """A rich table of the names that match `pattern`: paper, parameters at 10 classes, summary.
+def model_rows(pattern: str | None = None) -> list[dict[str, Any]]:
+    """A row for each name that matches `pattern`, the parameters at 10 classes.
 
     Raises:
         ValueError: if no name matches.
-        ImportError: if the extra `train` is not installed.
 
     Example:
         >>> from keras_structnets.training import catalogue
-        >>> table = catalogue.model_table("linear_mix_*")
-        >>> table.row_count, [column.header for column in table.columns][:3]
-        (3, ['name', 'paper', 'parameters'])
+        >>> [row["parameters"] for row in catalogue.model_rows("linear_mix_*")]
+        [195146, 421738, 742730]
     """
     names = zoo.list_models(pattern)
     if not names:
-        raise ValueError(
-            f"list: no model matches {pattern!r}.{checks.did_you_mean(pattern, zoo.list_models())} "
-            "Use wildcards, as in 'simnet*'."
-        )
-    escape = require("rich.markup").escape  # square brackets stay as they are
-    grid = require("rich.table").Table()
-    for column in ("name", "paper"):
-        grid.add_column(column, no_wrap=column == "name")
-    for column in ("parameters", "printed"):
-        grid.add_column(column, justify="right", no_wrap=True)
-    grid.add_column("summary")
-    for name in names:
-        info = zoo.info(name)
-        printed = str(info.printed.get(10, "-"))
-        grid.add_row(*map(escape, (name, info.paper, _count(name), printed, info.summary)))
-    return grid
+        raise ValueError(_no_match(pattern, zoo.list_models(), "model"))
+    return [_row(zoo.info(name)) for name in names]
+
+
+def record_rows(pattern: str | None = None) -> list[dict[str, Any]]:
+    """`zoo.results(pattern)`.
+
+    Raises:
+        ValueError: if no record matches.
+
+    Example:
+        >>> from keras_structnets.training import catalogue
+        >>> [row["epochs"] for row in catalogue.record_rows("nin_compact_cifar10_jpeg")]
+        [30]
+    """
+    rows = zoo.results(pattern)
+    if not rows:
+        raise ValueError(_no_match(pattern, [row["name"] for row in zoo.results()], "record"))
+    return rows
+
+
+def in_short(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a row of `record_rows` that fit a terminal, their numbers with units."""
+    return {
+        "model": row["model"],
+        "weights": row["weights"],
+        "accuracy": f"{row['accuracy']:.1f}%",
+        "epochs": row["epochs"],
+        "parameters": row["parameters"],
+        "FLOPs": f"{row['flops'] / 1e6:.1f}M" if row["flops"] else None,
+        "MB": f"{row['megabytes']:.2f}",
+    }
+
+
+def _row(info):
+    reached = [100 * report.mean(record.runs) for record in info.records.values()]
+    return {
+        "name": info.name,
+        "parameters": _or_what_is_missing(lambda: parameter_count(info.name)),
+        "accuracy": f"{max(reached):.1f}%" if reached else None,
+        "paper": info.paper,
+        "summary": info.summary,
+    }
+
+
+def _no_match(pattern, names, what):
+    close = checks.did_you_mean(pattern, names)
+    return f"list: no {what} matches {pattern!r}.{close} Use wildcards, as in 'simnet*'."
 
 
 def model_card(name: str) -> str:
@@ -96,17 +127,43 @@ def model_card(name: str) -> str:
     return "\n".join(lines)
 
 
+def layer_rows(model: keras.Model) -> list[dict[str, Any]]:
+    """A row for each layer: its name, type, output shape and parameters.
+
+    Example:
+        >>> from keras_structnets.training import catalogue
+        >>> catalogue.layer_rows(ksn.zoo.build("simnet_mlp"))[-1]["layer"]
+        'classifier'
+    """
+    return [
+        {
+            "layer": layer.name,
+            "type": type(layer).__name__,
+            "output": _shape(layer.output),
+            "parameters": layer.count_params(),
+        }
+        for layer in model.layers
+    ]
+
+
+def _shape(output):
+    """Sizes after the batch: '32 x 32 x 3'."""
+    outputs = output if isinstance(output, list) else [output]
+    return ", ".join(" x ".join(map(str, tensor.shape[1:])) for tensor in outputs)
+
+
 def _count(name, num_classes=10):
-    return _or_what_is_missing(lambda: f"{parameter_count(name, num_classes):,}")
+    found = _or_what_is_missing(lambda: parameter_count(name, num_classes))
+    return f"{found:,}" if isinstance(found, int) else found
 
 
 def _flops(name):
     return _or_what_is_missing(lambda: str(zoo.info(name).flops))
 
 
-def _or_what_is_missing(text):
+def _or_what_is_missing(measure):
     try:
-        return text()
+        return measure()
     except ImportError as error:
         package = re.search(r"keras_structnets\[\w+\]", str(error))
         return f"needs {package.group() if package else error.name or 'more libraries'}"

@@ -11,7 +11,8 @@ from keras_structnets import conversion
 from keras_structnets.signatures import Path
 from keras_structnets.training import _io
 from keras_structnets.training.datasets import load
-from keras_structnets.training.evaluate import load_model, split_of
+from keras_structnets.training.evaluate import split_of
+from keras_structnets.training.saved import class_names, file_of, load_model
 
 
 def convert_and_save(
@@ -61,7 +62,7 @@ def convert_and_save(
     images = None if dataset is None else _images(dataset, network, n_images, split_of(model))
     converted, report = conversion.convert(network, to, images=images, **options)
     _io.make_folder(out)
-    _io.write_model(target, converted)
+    _io.write_model(target, converted, class_names(file_of(model)))
     _io.write(out / "conversion.txt", f"{report}\n")
     _io.write(out / "conversion.json", json.dumps(dataclasses.asdict(report), indent=1) + "\n")
     return report

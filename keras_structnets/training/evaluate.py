@@ -1,33 +1,44 @@
-"""What a finished run can do: `evaluate` on a data set and `predict` images."""
+"""What a trained model can do: `evaluate` on a data set and `predict` images."""
 
-import json
 import pathlib
-import zipfile
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_structnets.signatures import Path
+from keras_structnets.training import report
+from keras_structnets.training._io import natural, printable, require
 from keras_structnets.training.datasets import DATASETS, load, read
 from keras_structnets.training.datasets.images import read_images
-from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.saved import (
+    class_names,
+    file_of,
+    image_shape,
+    load_model,
+    recipe_of,
+)
 from keras_structnets.training.transforms import center_crop
-from keras_structnets.zoo import records
-from keras_structnets.zoo.registry import trained_model
+
+FAR_LARGER = 8  # times the height and width of the network's input
 
 
-def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
-    """Accuracy of a saved model, on images that it was not trained on.
+def evaluate(
+    model: Path, dataset: Path | None = None, *, weights: str | None = None
+) -> dict[str, Any]:
+    """Accuracy of a trained model, on images that it was not trained on.
 
     Args:
-        model: a run's folder, the name or folder of a record, or a `.keras` file.
+        model: a run's folder, the name or folder of a record, a `.keras` file, or with `weights` the name of
+            a model of the zoo.
         dataset: what `load` takes; None for the data set of the run. The validation images of named data
-            sets and of the run's own are used, and all images of others.
+            sets and of the run's own are used, and all images of others. Their classes are those of the
+            model, or some of them.
+        weights: the data set that the weights of a model of the zoo were trained on.
 
     Returns:
-        {"accuracy": ..., "images": how many, "dataset": ...}.
+        {"accuracy": ..., "images": how many, "classes": of how many classes, "dataset": ...}.
 
     Raises:
         ValueError: for what is not a model, images of other classes, or no data set.
@@ -38,15 +49,10 @@ def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
         >>> found["images"], found["accuracy"] < 0.5
         (359, True)
     """
-    path, recipe = _file(model), _recipe(model)
-    network = load_model(model)
-    if dataset is None and recipe is None:
-        raise ValueError(
-            f"evaluate: {str(path)!r} has no recipe.toml beside it. Say on what: --dataset digits, "
-            "or --dataset with the path of a folder."
-        )
-    dataset = recipe.dataset if dataset is None else str(dataset)
-    height, width, channels = _image_shape(path, network)
+    path = file_of(model, weights)
+    recipe, network = recipe_of(path), load_model(path)
+    dataset = _dataset(path, recipe, dataset)
+    height, width, channels = image_shape(path, network)
     size = _size_before_crop(recipe, (height, width))
     images, labels, names = _images(dataset, recipe, size, channels)
     images = center_crop(images, (height, width))
@@ -55,14 +61,34 @@ def evaluate(model: Path, dataset: Path | None = None) -> dict[str, Any]:
             f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
             f"{dataset!r} are {images.shape[1:]}. Evaluate on the data set that it was trained on."
         )
-    known = class_names(model)
-    if known not in (None, names) or network.output_shape[-1] != len(names):
-        raise ValueError(
-            f"evaluate: the classes of {dataset!r}, {names}, are not those of the model, "
-            f"{known or network.output_shape[-1]}. Give a data set of the same classes."
-        )
+    labels = _labels_of_model(path, network, labels, names, dataset)
     predictions = network.predict(images, verbose=0)
-    return {"accuracy": accuracy(predictions, labels), "images": len(labels), "dataset": dataset}
+    return {
+        "accuracy": accuracy(predictions, labels),
+        "images": len(labels),
+        "classes": len(names),
+        "dataset": dataset,
+    }
+
+
+def _dataset(path, recipe, dataset):
+    """What was given, or the data set of the run, if it is there."""
+    if dataset is not None:
+        return str(dataset)
+    if recipe is None:
+        raise ValueError(
+            f"evaluate: {str(path)!r} has no recipe.toml beside it. Give `dataset`: a name such as digits, "
+            "or the path of a folder."
+        )
+    if recipe.dataset in DATASETS or pathlib.Path(recipe.dataset).exists():
+        return recipe.dataset
+    original = report.dataset_name(recipe.dataset).removesuffix("_jpeg")
+    downloaded = f"{original}, which is downloaded once, or " if original in DATASETS else ""
+    raise ValueError(
+        f"evaluate: the images of {report.title(recipe.dataset)} are not at {recipe.dataset!r}. Put them "
+        f"there, or give `dataset`: {downloaded}a folder with one sub-folder of images for each class "
+        "or for some of them."
+    )
 
 
 def _images(dataset, recipe, size, channels):
@@ -77,15 +103,35 @@ def _images(dataset, recipe, size, channels):
     return images, np.concatenate([source.y, source.y_val]), source.class_names
 
 
-def predict(model: Path, images: Sequence[Path]) -> list[tuple[str, str, float]]:
-    """The most likely class of each image file.
+def _labels_of_model(path, network, labels, names, dataset):
+    """Labels among `names` as numbers of the model's classes."""
+    known = class_names(path)
+    if known is None and network.output_shape[-1] == len(names):
+        return labels
+    if known is None or not set(names) <= set(known):
+        raise ValueError(
+            f"evaluate: the classes of {dataset!r}, {names}, are not among those of the model, "
+            f"{known or network.output_shape[-1]}. Give `dataset`: images of its classes."
+        )
+    return np.array([known.index(name) for name in names])[labels]
+
+
+def predict(
+    model: Path, images: Sequence[Path], *, weights: str | None = None, top: int = 1
+) -> list[tuple[str, str, float]]:
+    """The most likely classes of each image file.
 
     Args:
-        model: a run's folder, the name or folder of a record, or a `.keras` file.
-        images: paths. Files that are not images are named in a warning and left out.
+        model: a run's folder, the name or folder of a record, a `.keras` file, or with `weights` the name of
+            a model of the zoo.
+        images: paths of images and of folders, whose images are taken in natural order, those of their
+            sub-folders too. Files that are not images are named in a warning and left out, and images
+            that are far larger than the input of the network in another.
+        weights: the data set that the weights of a model of the zoo were trained on.
+        top: classes for each image, the most likely first.
 
     Returns:
-        A list of (path, name of the class, the model's output for it).
+        A list of (path, name of the class, the model's output for it), `top` for each image.
 
     Raises:
         ValueError: for what is not a model, or if none of the files is an image.
@@ -98,44 +144,50 @@ def predict(model: Path, images: Sequence[Path]) -> list[tuple[str, str, float]]
         >>> path, name, round(output, 1)
         ('sea.png', 'airplane', 0.4)
     """
-    network = load_model(model)
-    height, width, channels = _image_shape(_file(model), network)
-    size = _size_before_crop(_recipe(model), (height, width))
-    pixels, kept = read_images(list(images), size, channels)
+    path = file_of(model, weights)
+    network = load_model(path)
+    height, width, channels = image_shape(path, network)
+    size = _size_before_crop(recipe_of(path), (height, width))
+    files = [file for given in images for file in _files(given)]
+    pixels, kept = read_images(files, size, channels)
     if not kept:
-        raise ValueError(f"predict: none of {len(images)} files is an image. Give paths of images.")
-    names = class_names(model) or list(map(str, range(network.output_shape[-1])))
+        raise ValueError(f"predict: none of {len(files)} files is an image. Give paths of images.")
+    _note_large(kept, size)
+    names = class_names(path) or list(map(str, range(network.output_shape[-1])))
     outputs = network.predict(center_crop(pixels, (height, width)), verbose=0)
-    best = np.argmax(outputs, axis=-1)
+    best = np.argsort(-outputs, axis=-1, kind="stable")[:, :top]
     return [
-        (str(path), names[label], float(row[label]))
-        for path, label, row in zip(kept, best, outputs, strict=True)
+        (str(file), names[label], float(row[label]))
+        for file, labels, row in zip(kept, best, outputs, strict=True)
+        for label in labels
     ]
 
 
-def load_model(model: Path) -> keras.Model:
-    """The Keras model of a run's folder, a record or a `.keras` file."""
-    path = _file(model)
-    if path.name.endswith(".weights.h5"):
-        network = trained_model(records.read(path.parent))
-    else:
-        network = _saved_model(path)
-    for weight in network.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise ValueError(
-                f"`model` {str(path)!r}: the weight {weight.path!r} is not finite. Train the model again."
-            )
-    return network
+def _files(given):
+    """`given`, or the files below it if it is a folder."""
+    path = pathlib.Path(given)
+    if not path.is_dir():
+        return [given]
+    files = natural(file for file in path.rglob("[!.]*") if file.is_file())
+    return sorted(files, key=lambda file: file.parent)
 
 
-def _saved_model(path):
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"`model` {str(path)!r} is not a saved Keras model: {error}. Give a run's folder or a "
-            ".keras file."
-        ) from error
+def _note_large(files, size):
+    """A warning if images are so large that what they show is lost in `size`."""
+    sizes = {file: require("PIL.Image").open(file).size for file in files}
+    large = [
+        file
+        for file, (width, height) in sizes.items()
+        if height >= FAR_LARGER * size[0] and width >= FAR_LARGER * size[1]
+    ]
+    if large:
+        width, height = sizes[large[0]]
+        warnings.warn(
+            f"{len(large)} of {len(files)} images, for example {printable(large[0])} of {width} x {height} "
+            f"pixels, are far larger than the {size[1]} x {size[0]} that the network takes: crop them "
+            "to the object, for small things are lost",
+            stacklevel=3,
+        )
 
 
 def accuracy(predictions, labels):
@@ -145,36 +197,7 @@ def accuracy(predictions, labels):
 
 def split_of(model: Path) -> dict[str, Any]:
     """What `load` takes to split images as the run of a model did."""
-    return _split(_recipe(model))
-
-
-def class_names(model):
-    """The names of the classes from the run's results, or None."""
-    results = _file(model).parent / "results.json"
-    if not results.is_file():
-        return None
-    return json.loads(results.read_text(encoding="utf-8")).get("class_names")
-
-
-def _file(model):
-    path = pathlib.Path(model)
-    if not path.exists() and (record := records.named(str(model))):
-        path = record.weights.parent
-    if path.is_dir():
-        endings = (".keras", ".weights.h5")
-        files = [path / f"{path.resolve().name}{ending}" for ending in endings]
-        path = next((file for file in files if file.is_file()), files[0])
-    if not path.is_file():
-        raise ValueError(
-            f"`model` {str(path)!r} is missing. Give a run's folder, the name of a record or a .keras "
-            "file; `structnets train` writes one."
-        )
-    return path
-
-
-def _recipe(model):
-    path = _file(model).parent / "recipe.toml"
-    return Recipe.read(path) if path.is_file() else None
+    return _split(recipe_of(file_of(model)))
 
 
 def _split(recipe):
@@ -193,13 +216,3 @@ def _size_before_crop(recipe, size):
 
 def _same_folder(first, second):
     return pathlib.Path(first).resolve() == pathlib.Path(second).resolve()
-
-
-def _image_shape(path, network):
-    shape = network.input_shape[1:]
-    if len(shape) != 3 or None in shape:
-        raise ValueError(
-            f"`model` {str(path)!r} takes inputs of shape {shape}, not images of one size. "
-            "Give a model of this zoo."
-        )
-    return shape

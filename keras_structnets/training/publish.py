@@ -13,8 +13,9 @@ import numpy as np
 from keras_structnets.signatures import Path
 from keras_structnets.training import _io, report
 from keras_structnets.training.datasets import images_of
-from keras_structnets.training.evaluate import accuracy, load_model
+from keras_structnets.training.evaluate import accuracy
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.saved import load_model
 from keras_structnets.training.trainer import flops_of, refuse_earlier_run
 from keras_structnets.zoo.records import sha256
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_structnets.signatures import Path
+from keras_structnets.training.finetune import fitted_to_weights
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.trainer import default_folder, resume, train
 
@@ -78,7 +79,7 @@ def _name(path):
 
 
 def _train_or_resume(path, folder, tensorboard, verbose):
-    recipe = Recipe.read(path)
+    recipe = fitted_to_weights(Recipe.read(path))
     if not (folder / "recipe.toml").is_file():
         train(recipe, folder, tensorboard=tensorboard, verbose=verbose)
         return

@@ -65,6 +65,10 @@ class Recipe:
             validation and at the end; 0 for none.
         pretrain: what of a SimNet starts from the training images, without their labels: "none",
             "whitening" for its convolutions, or "mixture" for its similarities too.
+        weights: the data set of one of `keras_structnets.zoo.info(model).records`, or the path of a weights
+            file, to start from; None for random weights. Images are resized to those of the record unless
+            `image_size` says otherwise, and the classifier is new where the classes are others.
+        freeze: whether to train the head alone and keep what `weights` gives to the layers before it.
         seed: of the initial weights and of the order and augmentation of the images.
         image_size: (height, width) that all images are resized to; None for that of the first one.
         channels: 1 for grey and 3 for colour images; None for colour if any image has it, see `load`.
@@ -106,6 +110,8 @@ class Recipe:
     label_smoothing: float = 0.0
     ema: float = 0.0
     pretrain: str = "none"
+    weights: str | None = None
+    freeze: bool = False
     seed: int = 0
     image_size: Sequence[int] | None = None
     channels: int | None = None
@@ -128,6 +134,16 @@ class Recipe:
             raise ValueError(
                 f"Recipe: `small_crop_size` is {self.small_crop_size} and `small_crop_epochs` "
                 f"{self.small_crop_epochs}, with epochs={self.epochs}. Give both, and fewer than `epochs`."
+            )
+        if self.weights is None and self.freeze:
+            raise ValueError(
+                "Recipe: `freeze` is True without `weights`, and would keep random ones. Give `weights`, the "
+                "data set of a record, or use freeze=False."
+            )
+        if self.weights is not None and self.pretrain != "none":
+            raise ValueError(
+                f"Recipe: `pretrain` {self.pretrain!r} would replace the `weights` {self.weights!r}. Use one "
+                "of the two."
             )
         self._fits("crop_size", self.image_size or (0, 0))
         self._fits("small_crop_size", self.crop_size or self.image_size or (math.inf, math.inf))
@@ -188,6 +204,16 @@ class Recipe:
 def _text(name, value):
     if not isinstance(value, str) or not value:
         raise ValueError(f"Recipe: `{name}` must be a text, got {value!r}. See the zoo and README.")
+    return value
+
+
+def _text_or_none(name, value):
+    return None if value is None else _text(name, value)
+
+
+def _bool(name, value):
+    if not isinstance(value, bool):
+        raise ValueError(f"Recipe: `{name}` must be true or false, got {value!r}.")
     return value
 
 
@@ -274,6 +300,8 @@ _CHECKS = {
     "label_smoothing": _number(0, 1, includes=(0,)),
     "ema": _number(0, 1, includes=(0,)),
     "pretrain": _choice,
+    "weights": _text_or_none,
+    "freeze": _bool,
     "seed": _integer(0),
     "image_size": _image_size,
     "channels": _channels,

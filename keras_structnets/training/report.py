@@ -14,6 +14,7 @@ from keras_structnets.training.datasets import DATASETS
 from keras_structnets.training.datasets.archives import TARS
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.zoo import records
+from keras_structnets.zoo.summary import test_accuracy
 
 TITLES = {"cifar10_jpeg": "CIFAR-10 (JPEG)"}  # of records without a registered data set
 
@@ -40,6 +41,10 @@ def record_card(folder, results, recipe):
         *_commands(folder, name, info, results),
         "```",
         "",
+        "```python",
+        *_snippet(folder, name, info, results),
+        "```",
+        "",
         "| | |",
         "|---|---|",
         *(f"| {key} | {value} |" for key, value in _facts(folder, info, results, recipe).items()),
@@ -57,15 +62,20 @@ def record_card(folder, results, recipe):
 
 
 def _commands(folder, name, info, results):
-    """How to train, use and load the model."""
-    file = results["weights"]["file"]
+    """How to train and use the model in a shell."""
+    if results["weights"]["file"].endswith(".keras"):
+        return f"structnets train {folder}/recipe.toml", f"structnets predict {folder} IMAGE..."
+    return f"structnets train zoo/{name}/recipe.toml", f"structnets predict {name} IMAGE..."
+
+
+def _snippet(folder, name, info, results):
+    """How to load the model in Python: this library first, which registers its layers."""
+    file, lines = results["weights"]["file"], ["import keras_structnets as ksn"]
     if file.endswith(".keras"):
-        train, predict = f"{folder}/recipe.toml", str(folder)
-        build = f'keras.saving.load_model("{folder / file}", compile=False)'
-    else:
-        train, predict = f"zoo/{name}/recipe.toml", name
-        build = f'ksn.zoo.build("{info.name}", weights="{name.removeprefix(info.name + "_")}")'
-    return f"structnets train {train}", f"structnets predict {predict} IMAGE...", build
+        load = f'model = keras.saving.load_model("{(folder / file).as_posix()}", compile=False)'
+        return [*lines, "import keras", "", load]
+    weights = name.removeprefix(f"{info.name}_")
+    return [*lines, "", f'model = ksn.zoo.build("{info.name}", weights="{weights}")']
 
 
 def _facts(folder, info, results, recipe):
@@ -124,27 +134,6 @@ def standard_error(results):
     """The standard error of the mean accuracy, from the number of validation images."""
     accuracy = mean(results["runs"])
     return math.sqrt(accuracy * (1 - accuracy) / results["images"]["validation"])
-
-
-def test_accuracy(folder, results):
-    """The accuracy on test images from `test_accuracy.json` beside the records, or None.
-
-    Raises:
-        ValueError: if it was measured with other weights.
-    """
-    path = folder.parent / "test_accuracy.json"
-    if not path.is_file():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8")).get(folder.resolve().name)
-    if found is None:
-        return None
-    if found["sha256"] != results["weights"].get("sha256"):
-        raise ValueError(
-            f"record {folder.name!r}: {str(path)!r} has the accuracy of weights with sha256 "
-            f"{found['sha256']}, and the record's weights have {results['weights'].get('sha256')}. "
-            "Measure it again."
-        )
-    return found["accuracy"]
 
 
 def _percent(value):

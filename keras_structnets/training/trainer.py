@@ -11,14 +11,15 @@ import numpy as np
 import keras_structnets
 from keras_structnets import zoo
 from keras_structnets.signatures import Path
-from keras_structnets.training import _io, checkpoint, report
+from keras_structnets.training import _io, checkpoint, finetune, report
 from keras_structnets.training._io import require
 from keras_structnets.training.augment import Batches, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.datasets import images_of
 from keras_structnets.training.environment import environment
-from keras_structnets.training.evaluate import accuracy, load_model
+from keras_structnets.training.evaluate import accuracy
 from keras_structnets.training.recipe import Recipe
+from keras_structnets.training.saved import load_model
 from keras_structnets.training.transforms import center_crop
 from keras_structnets.zoo.registry import parameters_of
 
@@ -67,6 +68,7 @@ def train(
     """
     out = pathlib.Path(out or default_folder(recipe))
     refuse_earlier_run(out, overwrite)
+    recipe = finetune.fitted_to_weights(recipe)
     return _run(recipe, out, False, tensorboard, verbose)
 
 
@@ -114,13 +116,15 @@ def _run(recipe, out, resumes, tensorboard, verbose):
     phases = _phases(recipe, data)
     model = phases[-1].model
     if verbose:
-        print(f"{recipe.model}: {parameters_of(model):,} parameters, on {keras.backend.backend()}")
+        count = f"{parameters_of(model):,} {'trained ' if recipe.freeze else ''}parameters"
+        print(f"{recipe.model}: {count}, on {keras.backend.backend()}")
         print(f"{recipe.dataset}: {data}")
     if not resumes:
         _clear(_io.make_folder(out))
         recipe.write(out / "recipe.toml", f"structnets train --resume {out}")
     for phase in phases:
         state = _fit(phase, recipe, data, out, logs, verbose)
+    finetune.unfreeze(model, recipe)
     predictions = model.predict(data.x_val, batch_size=recipe.batch_size, verbose=0)
     results = _results(model, recipe, data, predictions, state.seconds)
     report.draw_confusion(out / "confusion.png", predictions, data, recipe)
@@ -161,7 +165,7 @@ def _results(model, recipe, data, predictions, seconds):
 def _write(out, model, recipe, results, history):
     """Write all files but `results.json`, which says that the run has ended."""
     path = out / f"{out.resolve().name}.keras"
-    _io.write_model(path, model)
+    _io.write_model(path, model, results["class_names"])
     results["weights"] = {  # neither size nor checksum: Keras' archives carry the time
         "file": path.name,
         "dtype": "float32",
@@ -214,12 +218,8 @@ def _phases(recipe, data):
 def build_model(recipe, data, size):
     """The recipe's model for images of `size`, with its initial weights."""
     keras.utils.set_random_seed(recipe.seed)
-    return zoo.build(
-        recipe.model,
-        input_shape=(*size, data.x_val.shape[-1]),
-        num_classes=len(data.class_names),
-        **recipe.sizes,
-    )
+    shape = (*size, data.x_val.shape[-1])
+    return finetune.build(recipe, input_shape=shape, num_classes=len(data.class_names))
 
 
 def pretrain_from(model, recipe, data, verbose):

@@ -40,7 +40,9 @@ def load_record(
         else:
             fresh.append(layer.name)
     wrong = [name for name in fresh if name in trunk]
-    shorter = model.output_shape[1:] == trained.output_shape[1:] and len(layers) != len(sources)
+    has_head = any(layer.name not in trunk for layer in layers)
+    same_outputs = model.output_shape[1:] == trained.output_shape[1:]
+    shorter = has_head and same_outputs and len(layers) != len(sources)
     if wrong or shorter or (fresh and model.output_shape == trained.output_shape):
         raise ValueError(
             f"build({record.model!r}): the trained weights do not fit the layers {(wrong or fresh)[:3]}. "

@@ -1,15 +1,22 @@
 """The command line, in process where possible."""
 
-import os
+import csv
+import dataclasses
+import io
+import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_structnets import training
-from keras_structnets.__main__ import _COMMANDS, main
+from keras_structnets import recipe_options, tables, training
+from keras_structnets.__main__ import in_a_shell, main
+from keras_structnets.arguments import COMMANDS
+
+OTHER_BACKEND = "jax" if keras.backend.backend() != "jax" else "torch"
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -35,24 +42,48 @@ def error_of(capsys, *argv):
 
 def test_list_prints_a_row_for_each_match(capsys):
     assert main(["list", "tiny*"]) == 0
-    table = capsys.readouterr().out
-    for text in (
-        "name",
-        "paper",
-        "parameters",
-        "printed",
-        "summary",
-        "2,970",
-        "3.0K",
-        "convolution",
-    ):
-        assert text in table
-    assert "bookish" not in table
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "parameters", "accuracy", "paper", "summary"]
+    assert row.split() == ["tiny", "2,970", "none", "one", "convolution"]
 
 
 def test_list_says_what_a_model_needs(capsys):
     assert main(["list", "bookish"]) == 0
     assert "needs keras_structnets[books]" in capsys.readouterr().out
+
+
+def test_list_prints_json_and_csv(capsys):
+    assert main(["list", "tiny", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["parameters"], row["accuracy"]) == ("tiny", 2970, None)
+    assert main(["list", "tiny", "--csv"]) == 0
+    (again,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert again["parameters"] == "2970"
+
+
+@pytest.mark.no_backend
+def test_trained_weights_are_listed_by_accuracy(capsys):
+    assert main(["list", "--pretrained", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    found = [row["accuracy"] for row in rows]
+    assert found == sorted(found, reverse=True)
+    assert {"name", "weights", "epochs", "parameters", "flops", "megabytes"} <= set(rows[0])
+    assert main(["list", "--pretrained"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines] == ["model", *(row["model"] for row in rows)]
+    assert main(["list", "--pretrained", rows[0]["name"], "--csv"]) == 0
+    (again,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert float(again["accuracy"]) == found[0]
+
+
+def test_a_table_fits_the_terminal_and_is_whole_elsewhere():
+    rows = [{"name": "short", "size": 12_345, "text": "a long sentence about it"}] * 2
+    whole = tables.text_table(rows).splitlines()
+    assert whole[0] == "name     size  text"
+    assert whole[1] == "short  12,345  a long sentence about it"
+    assert tables.text_table(rows, 30).splitlines()[1] == "short  12,345  a long sentenc…"
+    assert tables.text_table(rows, 20).splitlines()[1] == "short  12,345"
 
 
 def test_show_prints_card_and_layers(capsys):
@@ -61,7 +92,9 @@ def test_show_prints_card_and_layers(capsys):
     assert "parameters at 10 classes: 2,970 (printed 3.0K)" in text
     assert "parameters at 100 classes: 28,980" in text
     assert "filters=8" in text
-    assert "Conv2D" in text
+    assert ["convolution", "Conv2D", *["6", "x", "6", "x", "8", "80"]] in [
+        line.split() for line in text.splitlines()
+    ]
 
 
 def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys):
@@ -75,6 +108,7 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
     printed = capsys.readouterr().out
     for words in ("val_accuracy", "validation accuracy", "predictions are unchanged"):
         assert words in printed
+    assert not {"\b", "\r", "\x1b"} & set(printed)
 
 
 @pytest.mark.no_backend
@@ -124,11 +158,51 @@ def test_predict_prints_a_line_for_each_image_and_names_what_is_none(trained, tm
     images = [str(tmp_path / name) for name in ("0.png", "broken.png", "1.png")]
     assert main(["predict", str(trained), *images]) == 0
     printed = capsys.readouterr()
-    rows = [line.split("\t") for line in printed.out.splitlines()]
+    header, *rows = [line.split() for line in printed.out.splitlines()]
+    assert header == ["image", "class", "probability"]
     assert [row[0] for row in rows] == [images[0], images[2]]
     assert all(row[1] in "0123456789" and 0 <= float(row[2]) <= 1 for row in rows)
     assert printed.err.startswith("structnets: warning: left out 1 of 3 files")
     assert "broken.png" in printed.err
+
+
+def test_predict_takes_folders_and_prints_the_best_classes_as_json(trained, tmp_path, capsys):
+    for name in ("a10.png", "a2.png"):
+        Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / name)
+    command = ["predict", str(trained), str(tmp_path), "--top", "3", "--json"]
+    assert main(command) == 0
+    rows = json.loads(capsys.readouterr().out)
+    names = [name for name in ("a2.png", "a10.png") for _ in range(3)]
+    assert [row["image"] for row in rows] == [str(tmp_path / name) for name in names]
+    found = [row["probability"] for row in rows[:3]]
+    assert found == sorted(found, reverse=True)
+    assert len({row["class"] for row in rows[:3]}) == 3
+
+
+def test_a_photo_far_larger_than_the_network_takes_gets_a_note(trained, tmp_path, capsys):
+    Image.fromarray(np.zeros((64, 90), "uint8")).save(tmp_path / "photo.png")
+    assert main(["predict", str(trained), str(tmp_path / "photo.png")]) == 0
+    assert "photo.png of 90 x 64 pixels, are far larger than the 8 x 8" in capsys.readouterr().err
+
+
+def test_a_model_without_weights_and_an_unknown_one_list_what_there_is(tmp_path, capsys):
+    model = "simnet_3layer_compact"
+    found = error_of(capsys, "predict", model, tmp_path)
+    assert "Give --weights 'cifar10" in found
+    found = error_of(capsys, "predict", model, tmp_path, "--weights", "cifar")
+    assert "none of that name" in found
+    assert "Give --weights 'cifar10" in found
+    found = error_of(capsys, "evaluate", "simnet_3layer_compct")
+    assert "Did you mean 'simnet_3layer_compact" in found
+    assert f"{model}_cifar10" in found
+    assert "Trained are caffe_convnet" in error_of(capsys, "predict", "tiny", tmp_path)
+
+
+def test_errors_name_options_and_commands_of_a_shell(capsys):
+    assert "train: --learning-rate must be" in error_of(capsys, "train", "tiny", "--lr", "-1")
+    assert "Run `structnets list`" in error_of(capsys, "show", "tinny")
+    assert in_a_shell("Give `dataset`: digits") == "Give --dataset digits"
+    assert "--backend is" in error_of(capsys, "list", "--backend", OTHER_BACKEND)
 
 
 def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
@@ -136,7 +210,7 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert "Use wildcards" in error_of(capsys, "list", "nothing*")
     assert "give the NAME" in error_of(capsys, "train")
     assert "Did you mean 'tiny'" in error_of(capsys, "train", "tinny", "--out", tmp_path / "a")
-    assert "`epochs`" in error_of(capsys, "train", "tiny", "--epochs", "0")
+    assert "--epochs must" in error_of(capsys, "train", "tiny", "--epochs", "0")
     assert "Did you mean 'epochs'" in error_of(capsys, "train", "tiny", "--set", "epoch=1")
     assert "Leave out" in error_of(capsys, "train", "tiny", "--resume", trained)
     assert "no run to resume" in error_of(capsys, "train", "--resume", tmp_path / "none")
@@ -153,13 +227,28 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_a_command_does_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
     assert f"example: structnets {command}" in text
+
+
+@pytest.mark.no_backend
+def test_every_key_of_a_recipe_is_an_option_with_its_sentence(capsys):
+    fields = {field.name: field for field in dataclasses.fields(training.Recipe)}
+    keys = {key.name: key for key in recipe_options.recipe_keys()}
+    assert [*fields] == ["model", *keys, "sizes"]
+    for name, key in keys.items():
+        assert key.default == fields[name].default
+        assert len(key.sentence) > 10
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    for option in ("--lr", "--milestones", "--learning-rate", "--no-freeze"):
+        assert option in text
 
 
 @pytest.mark.parametrize(("argv", "message"), [(["trian"], "Did you mean 'train'"), ([], "usage")])
@@ -171,13 +260,8 @@ def test_an_unknown_or_missing_command_is_refused(argv, message, capsys):
 
 
 @pytest.mark.no_backend
-def test_the_package_runs_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_structnets", "--version"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        check=False,
-    )
-    assert done.returncode == 0
-    assert done.stdout.startswith("keras_structnets 0.")
+def test_help_imports_neither_keras_nor_numpy():
+    command = [sys.executable, "-X", "importtime", "-m", "keras_structnets", "train", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage: structnets train" in done.stdout
+    assert not {"keras", "numpy"} & {line.split()[-1] for line in done.stderr.splitlines()}

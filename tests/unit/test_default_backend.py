@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import keras_structnets as ksn
 from keras_structnets import default_backend
 
 
@@ -44,3 +45,28 @@ def test_a_choice_is_kept(nobody_chose, monkeypatch):
     monkeypatch.setattr(default_backend, "_is_installed", lambda name: name == "jax")
     default_backend.choose()
     assert default_backend.os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    ("argv", "orig_argv", "expected"),
+    [
+        (["/usr/bin/structnets", "list"], ["python", "/usr/bin/structnets", "list"], True),
+        (["-m", "list"], ["python", "-m", "keras_structnets", "list"], True),
+        (["structnets.py"], ["python", "structnets.py"], False),
+        (["-m"], ["python", "-m", "pytest"], False),
+        ([""], ["python"], False),
+    ],
+)
+def test_the_command_line_is_told_from_other_programs(argv, orig_argv, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", orig_argv)
+    assert default_backend.is_command_line() is expected
+
+
+@pytest.mark.no_backend
+def test_the_package_shows_its_public_names_alone():
+    assert dir(ksn) == sorted([*ksn.__all__, "__version__"])
+    assert {"pretraining", "training"} <= set(dir(ksn))
+    with pytest.raises(AttributeError, match="no attribute 'trainig'"):
+        ksn.trainig  # noqa: B018
