@@ -1,14 +1,12 @@
 """The density of a mixture of Generalized Gaussians, and its E-step (Deep SimNets, section 5)."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.spatial.distance import cdist
+from scipy.special import gammaln, logsumexp
 
 TINY = 1e-300
-BLOCK = 2**16  # entries of a block that stays in the processor's cache
 
 
 class Mixture(NamedTuple):
@@ -35,20 +33,19 @@ def log_joint(x, mixture):
     """`log P(x and component l) = c_l - sum_t (|x_t - mean_lt| / scale_lt)^shape`: [n, k]."""
     _, means, scales, shape = mixture
     if shape == 2 and products_are_exact(means, scales):
-        distances = _squared_distances(x, means, scales)
-    else:
-        distances = _distances(x, means, scales, shape)
-    return offsets(mixture) - distances
+        return offsets(mixture) - _squared_distances(x, means, scales)
+    columns = [
+        cdist(x / scale, (mean / scale)[None], "minkowski", p=shape)
+        for mean, scale in zip(means, scales, strict=True)
+    ]
+    return offsets(mixture) - np.concatenate(columns, axis=1) ** shape
 
 
 def responsibilities(x, mixture):
     """The posterior of each component [n, k], and log P(x) [n]."""
     joint = log_joint(x, mixture)
-    largest = joint.max(axis=1, keepdims=True)
-    np.exp(joint - largest, out=joint)
-    total = joint.sum(axis=1, keepdims=True)
-    joint /= total
-    return joint, (largest + np.log(total))[:, 0]
+    log_likelihood = logsumexp(joint, axis=1)
+    return np.exp(joint - log_likelihood[:, None]), log_likelihood
 
 
 def products_are_exact(means, scales):
@@ -63,40 +60,3 @@ def _squared_distances(x, means, scales):
     distances -= 2 * x @ (weights * means).T
     distances += (weights * means**2).sum(axis=1)
     return np.maximum(distances, 0, out=distances)
-
-
-def _distances(x, means, scales, shape):
-    """`sum_t (|x - z| / scale)^shape` in blocks of rows, without an [n, k, d] array: [n, k]."""
-    distances = np.empty((len(x), len(means)))
-    ones = np.ones(x.shape[1])
-
-    def fill(rows):
-        for component, (mean, scale) in enumerate(zip(means, scales, strict=True)):
-            sizes = x[rows] - mean
-            np.abs(sizes, out=sizes)
-            sizes /= scale
-            distances[rows, component] = power(sizes, shape) @ ones
-
-    in_threads(fill, blocks(*x.shape), work=x.size * len(means))
-    return distances
-
-
-def power(sizes, shape):
-    """`sizes ** shape`, in place."""
-    if shape == 2:
-        return np.square(sizes, out=sizes)
-    return sizes if shape == 1 else np.power(sizes, shape, out=sizes)
-
-
-def in_threads(function, items, work):
-    """`[function(item) for item in items]`, in threads if the work (in entries) is worth it."""
-    if work < 2**20:
-        return list(map(function, items))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
-
-
-def blocks(n, width):
-    """Slices over `n` rows of `width` entries, each small enough for the cache."""
-    step = max(1, BLOCK // width)
-    return [slice(i, i + step) for i in range(0, n, step)]

@@ -12,7 +12,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from keras_structnets.pretraining.density import Mixture, responsibilities
-from keras_structnets.pretraining.m_step import m_step, smallest_scale
+from keras_structnets.pretraining.em import m_step
+from keras_structnets.pretraining.statistics import smallest_scale
 
 KMEANS_SAMPLES = 20_000
 PRIOR_COUNT = 10.0  # samples that the average scale counts for in each component

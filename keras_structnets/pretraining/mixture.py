@@ -1,5 +1,6 @@
 """Mixtures of Generalized Gaussians, which initialize similarities (Deep SimNets, section 5)."""
 
+import functools
 from typing import Any, Self
 
 import numpy as np
@@ -9,10 +10,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_structnets import checks
 from keras_structnets.pretraining.density import Mixture, log_joint, offsets, responsibilities
-from keras_structnets.pretraining.em import em, icl, n_parameters, select
+from keras_structnets.pretraining.em import em, online_step
 from keras_structnets.pretraining.initialization import initial_mixture
-from keras_structnets.pretraining.m_step import MIN_COUNT
-from keras_structnets.pretraining.online_em import statistics, step
+from keras_structnets.pretraining.selection import icl, n_parameters, select
+from keras_structnets.pretraining.statistics import MIN_COUNT, statistics
 
 START_STEPS = 30  # steps of full-batch EM on the first batch
 START_SAMPLES = 10_000  # samples of the start in `fit` with a batch_size
@@ -31,9 +32,9 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     Full-batch EM (`batch_size=None`) is a generalised EM whose log-likelihood never falls. Scales
     have a closed form. Means are the weighted means at shape 2; otherwise they take one step of
-    iterated weighted least squares (below 2) or of Newton (above 2), and from 1 down the weighted
-    median is tried too. The shape moves by a step on the expected complete log-likelihood with the
-    scales profiled out. What has no closed form is taken only if it improves. With a `batch_size`,
+    iterated weighted least squares (below 2) or of Newton (above 2). The shape moves by a step on
+    the expected complete log-likelihood with the scales profiled out. Steps that do not improve it
+    are made smaller. With a `batch_size`,
     and in `partial_fit`, running averages of the sufficient statistics with decaying steps take
     the place of sums over all samples (Cappe and Moulines 2009).
 
@@ -119,15 +120,12 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: Any = None) -> Self:
         """Fit to all samples, by full-batch EM or, with a `batch_size`, by online EM."""
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        self._check(len(X))
-        self._generator = check_random_state(self.random_state)
-        self._running = None
+        X = self._started(X, first=True)
+        goes_on, self._running = self.warm_start and hasattr(self, "means_"), None
         if self.batch_size is not None:
-            return self._fit_batches(X)
-        if self.warm_start and hasattr(self, "means_"):
-            return self._keep(self._em(X, self._mixture), X)
-        return self._keep(self._best_start(X, self.max_iter), X)
+            return self._fit_batches(X, goes_on)
+        fit = self._em(X, self._mixture) if goes_on else self._best_start(X, self.max_iter)
+        return self._keep(fit, X)
 
     def fit_predict(self, X: np.ndarray, y: Any = None) -> np.ndarray:
         """Fit, then the most probable component of each sample."""
@@ -136,79 +134,60 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
     def partial_fit(self, X: np.ndarray, y: Any = None) -> Self:
         """One step of online EM on a batch; the first batch gives the start."""
         first = not hasattr(self, "means_")
+        X = self._started(X, first)
+        if first:
+            return self._keep(self._best_start(X, START_STEPS), X)
+        self._step(X)
+        return self
+
+    def _started(self, X, first):
+        """The samples as float64 [n, d]; the first ones check the arguments and seed the draws."""
         X = validate_data(self, X, reset=first, dtype=np.float64, ensure_min_samples=1 + first)
         if first:
             self._check(len(X))
             self._generator = check_random_state(self.random_state)
-            self._keep(self._best_start(X, START_STEPS), X)
-            self._running = None
-        else:
-            self._step(X)
-        return self
+        return X
 
     def _best_start(self, X, max_iter):
         """The best of `n_init` runs of EM, or the best number of components."""
-        k = (
-            min(self.max_components, len(X) // 2)
-            if self.n_components == "auto"
-            else self.n_components
-        )
-        runs = [self._em(X, self._start(X, k), max_iter) for _ in range(self.n_init)]
+        auto = self.n_components == "auto"
+        k = min(self.max_components, len(X) // 2) if auto else self.n_components
+        options = self.shape, self.init, self.reg, self._generator
+        starts = (initial_mixture(X, k, *options) for _ in range(self.n_init))
+        runs = [self._em(X, start, max_iter) for start in starts]
         best = max(runs, key=lambda run: run.log_likelihoods[-1])
-        if self.n_components == "auto":
-            best, self.icl_path_ = select(
-                X, best, lambda m: self._em(X, m, max_iter), self._fits_shape
-            )
+        if auto:
+            refit = functools.partial(self._em, X, max_iter=max_iter)
+            best, self.icl_path_ = select(X, best, refit, self._fits_shape)
         return best
 
-    def _start(self, X, k):
-        return initial_mixture(X, k, self.shape, self.init, self.reg, self._generator)
-
     def _em(self, X, mixture, max_iter=None):
-        return em(
-            X,
-            mixture,
-            fit_shape=self._fits_shape,
-            max_iter=self.max_iter if max_iter is None else max_iter,
-            tol=self.tol,
-            reg=self.reg,
-            generator=self._generator,
-        )
+        options = {"tol": self.tol, "reg": self.reg, "generator": self._generator}
+        options["max_iter"] = self.max_iter if max_iter is None else max_iter
+        return em(X, mixture, fit_shape=self._fits_shape, **options)
 
-    def _fit_batches(self, X):
+    def _fit_batches(self, X, goes_on):
         """Stochastic EM over shuffled batches, until a pass over the data gains less than `tol`."""
         order = self._generator.permutation(len(X))
-        if not (self.warm_start and hasattr(self, "means_")):
-            n = min(len(X), max(self.batch_size, START_SAMPLES))
-            self._keep(self._best_start(X[order[:n]], START_STEPS), X[order[:n]])
-        self.log_likelihoods_, self.converged_ = [], False
-        for _ in range(self.max_iter):
+        first = X[order[: max(self.batch_size, START_SAMPLES)]]
+        if not goes_on:
+            self._keep(self._best_start(first, START_STEPS), first)
+        self.log_likelihoods_, self.converged_ = [-np.inf], False
+        while len(self.log_likelihoods_) <= self.max_iter and not self.converged_:
             batches = np.array_split(order, -(-len(X) // self.batch_size))
             value = np.mean([self._step(X[batch]) for batch in batches])
-            self.converged_ = (
-                bool(self.log_likelihoods_) and value - self.log_likelihoods_[-1] < self.tol
-            )
+            self.converged_ = bool(value - self.log_likelihoods_[-1] < self.tol)
             self.log_likelihoods_.append(value)
-            if self.converged_:
-                break
             order = self._generator.permutation(len(X))
+        self.log_likelihoods_ = self.log_likelihoods_[1:]
         self.n_iter_ = len(self.log_likelihoods_)
         return self
 
     def _step(self, X):
         """One online step; returns the log-likelihood per sample before it."""
-        if self._running is None:
-            resp, _ = responsibilities(X, self._mixture)
-            self._running = statistics(X, resp, self._mixture)
-        mixture, self._running, value = step(
-            X,
-            self._mixture,
-            self._running,
-            self._n_seen,
-            self.reg,
-            self._fits_shape,
-            self._generator,
-        )
+        self._running = self._running or self._averages(X, responsibilities(X, self._mixture)[0])
+        options = self._n_seen, self.reg, self._fits_shape, self._generator
+        mixture, self._running, value = online_step(X, self._mixture, self._running, *options)
         self._n_seen += len(X)
         self._set(mixture, self._running.counts * self._n_seen)
         return value
@@ -217,11 +196,13 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
         """Take over the result of a full-batch run."""
         resp, _ = responsibilities(X, fit.mixture)
         self._set(fit.mixture, resp.sum(axis=0))
-        self.log_likelihoods_, self.converged_ = list(fit.log_likelihoods), fit.converged
-        self.n_iter_ = len(self.log_likelihoods_) - 1
-        self._n_seen = len(X)
-        self._running = statistics(X, resp, fit.mixture)
+        self.log_likelihoods_, self.converged_ = fit.log_likelihoods, fit.converged
+        self.n_iter_, self._n_seen = len(self.log_likelihoods_) - 1, len(X)
+        self._running = self._averages(X, resp)
         return self
+
+    def _averages(self, X, resp):
+        return statistics(X, resp, self._mixture).times(1 / len(X))
 
     def _set(self, mixture, counts):
         self.priors_, self.means_, self.scales_, self.shape_ = mixture
@@ -238,21 +219,19 @@ class GeneralizedGaussianMixture(DensityMixin, BaseEstimator):
 
     def _check(self, n_samples):
         owner = "GeneralizedGaussianMixture"
-        if self.n_components != "auto":
-            checks.integer(owner, "n_components", self.n_components)
-            if n_samples < self.n_components:
-                raise ValueError(
-                    f"{owner}: `n_components` is {self.n_components}, but n_samples={n_samples}. "
-                    f"Use n_components={n_samples} or fewer, or give more samples."
-                )
-        if self.shape != "fit":
-            checks.positive(owner, "shape", self.shape)
-        checks.one_of(owner, "init", self.init, ("kmeans", "random"))
-        checks.positive(owner, "reg", self.reg)
-        for name in ("max_iter", "n_init", "max_components"):
+        whole = ["max_iter", "n_init", "max_components"]
+        whole += ["n_components"] * (self.n_components != "auto")
+        whole += ["batch_size"] * (self.batch_size is not None)
+        for name in whole:
             checks.integer(owner, name, getattr(self, name))
-        if self.batch_size is not None:
-            checks.integer(owner, "batch_size", self.batch_size)
+        for name in ["reg"] + ["shape"] * (self.shape != "fit"):
+            checks.positive(owner, name, getattr(self, name))
+        checks.one_of(owner, "init", self.init, ("kmeans", "random"))
+        if self.n_components != "auto" and n_samples < self.n_components:
+            raise ValueError(
+                f"{owner}: `n_components` is {self.n_components}, but n_samples={n_samples}. "
+                f"Use n_components={n_samples} or fewer, or give more samples."
+            )
 
     # The density
 

@@ -1,18 +1,23 @@
 """Whitening: the filters of a convolution before a similarity (Deep SimNets, sections 4.2, 5)."""
 
+import functools
 from typing import Any, Self
 
 import numpy as np
 from scipy.special import gammaln
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import FastICA
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_structnets import checks
 
 
-class Whitening(TransformerMixin, BaseEstimator):
+def _solved(name):
+    return property(lambda self: self._solution[name])
+
+
+class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Affine map to uncorrelated coordinates of unit variance: `y = (x - mean) W^T`, `cov(y) = I`.
 
     With the covariance `C = V diag(l) V^T`, the rows of `W` are
@@ -81,8 +86,7 @@ class Whitening(TransformerMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: Any = None) -> Self:
         """Fit to all samples at once."""
         self.__dict__.pop("n_samples_seen_", None)
-        self.partial_fit(X)
-        self._solve()
+        self.partial_fit(X)._solution  # noqa: B018 (errors and warnings come now)
         return self
 
     def partial_fit(self, X: np.ndarray, y: Any = None) -> Self:
@@ -91,12 +95,11 @@ class Whitening(TransformerMixin, BaseEstimator):
         X = validate_data(self, X, reset=first, dtype=[np.float64, np.float32])
         if first:
             self._check()
-            self.n_samples_seen_ = 0
-            self.mean_ = np.zeros(X.shape[1])
-            self._scatter = np.zeros((X.shape[1], X.shape[1]))
+            self.n_samples_seen_, self.mean_, self._scatter = 0, np.zeros(X.shape[1]), 0.0
             self._reservoir = np.empty((0, X.shape[1]), X.dtype)
             self._generator = check_random_state(self.random_state)
-        self._keep_some(X)
+        if self.method == "ica":
+            self._keep_some(X)
         self._add(X)
         self.__dict__.pop("_solution", None)
         return self
@@ -110,46 +113,15 @@ class Whitening(TransformerMixin, BaseEstimator):
     def inverse_transform(self, X: np.ndarray) -> np.ndarray:
         """Samples back from whitened ones; dropped directions come back at their mean."""
         check_is_fitted(self)
-        X = np.asarray(X)
-        return X @ self._inverse.T + self.mean_
+        return np.asarray(X) @ self._solution["inverse"].T + self.mean_
 
-    @property
-    def components_(self) -> np.ndarray:
-        """The filters: [n_components_, d], or [d, d] for "zca"."""
-        return self._solve()["components"]
-
-    @property
-    def eigenvalues_(self) -> np.ndarray:
-        """Variances along all principal directions, strongest first: [d]."""
-        return self._solve()["eigenvalues"]
-
-    @property
-    def n_components_(self) -> int:
-        """How many directions are kept."""
-        return self._solve()["n_components"]
-
-    @property
-    def n_degenerate_(self) -> int:
-        """How many directions do not vary and were dropped."""
-        return self._solve()["n_degenerate"]
-
-    @property
-    def n_iter_(self) -> int:
-        """Steps that FastICA took; 1 where it has no part."""
-        return self._solve()["n_iter"]
-
-    @property
-    def _inverse(self):
-        return self._solve()["inverse"]
+    components_, eigenvalues_, n_components_, n_degenerate_, n_iter_ = map(
+        _solved, ("components_", "eigenvalues_", "n_components_", "n_degenerate_", "n_iter_")
+    )
 
     @property
     def _n_features_out(self):
         return len(self.components_)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names whitening0, whitening1, ... of the whitened coordinates."""
-        check_is_fitted(self)
-        return np.array([f"whitening{i}" for i in range(self._n_features_out)], dtype=object)
 
     def _check(self):
         checks.one_of("Whitening", "method", self.method, ("ica", "pca", "zca"))
@@ -163,7 +135,7 @@ class Whitening(TransformerMixin, BaseEstimator):
         n, mean = len(X), X.mean(axis=0, dtype=np.float64)
         total = self.n_samples_seen_ + n
         shift = mean - self.mean_
-        for rows in _slices(n, X.shape[1]):
+        for rows in gen_batches(n, 2**22 // X.shape[1] + 1):
             centred = X[rows] - mean
             self._scatter += centred.T @ centred
         self._scatter += np.outer(shift, shift) * (self.n_samples_seen_ * n / total)
@@ -172,38 +144,34 @@ class Whitening(TransformerMixin, BaseEstimator):
 
     def _keep_some(self, X):
         """Reservoir sampling: every sample seen so far is kept with the same probability."""
-        if self.method != "ica":
-            return
         room = self.reservoir_size - len(self._reservoir)
         self._reservoir = np.concatenate([self._reservoir, X[:room]])
-        late = X[max(room, 0) :]
+        late = X[room:]
         seen = self.n_samples_seen_ + len(X) - len(late) + np.arange(1, len(late) + 1)
         place = (self._generator.uniform(size=len(late)) * seen).astype(np.int64)
         chosen = place < self.reservoir_size
         self._reservoir[place[chosen]] = late[chosen]
 
-    def _solve(self):
+    @functools.cached_property
+    def _solution(self):
         """The filters and what goes with them, computed once after the last sample."""
         check_is_fitted(self)
-        if "_solution" not in self.__dict__:
-            eigenvalues, vectors = self._principal_directions()
-            n_varying = int((eigenvalues > self.floor * eigenvalues[0]).sum())
-            n_kept = self._number_to_keep(eigenvalues, n_varying)
-            deviations, vectors = np.sqrt(eigenvalues[:n_kept]), vectors[:, :n_kept]
-            rotation, n_iter = self._rotation(vectors / deviations)
-            self._solution = {
-                "components": rotation @ (vectors / deviations).T,  # [n_kept or d, d]
-                "inverse": (vectors * deviations) @ rotation.T,
-                "eigenvalues": eigenvalues,
-                "n_components": n_kept,
-                "n_iter": n_iter,
-                "n_degenerate": len(eigenvalues) - n_varying,
-            }
-        return self._solution
+        eigenvalues, vectors = self._principal_directions()
+        n_varying = int((eigenvalues > self.floor * eigenvalues[0]).sum())
+        n_kept = self._number_to_keep(eigenvalues, n_varying)
+        deviations, vectors = np.sqrt(eigenvalues[:n_kept]), vectors[:, :n_kept]
+        rotation, n_iter = self._rotation(vectors / deviations)
+        return {
+            "components_": rotation @ (vectors / deviations).T,  # [n_kept or d, d]
+            "inverse": (vectors * deviations) @ rotation.T,
+            "eigenvalues_": eigenvalues,
+            "n_components_": n_kept,
+            "n_iter_": n_iter,
+            "n_degenerate_": len(eigenvalues) - n_varying,
+        }
 
     def _principal_directions(self):
-        covariance = self._scatter / self.n_samples_seen_
-        eigenvalues, vectors = np.linalg.eigh(covariance)
+        eigenvalues, vectors = np.linalg.eigh(self._scatter / self.n_samples_seen_)
         eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0), vectors[:, ::-1]
         rounding = 1e-14 * (np.abs(self.mean_).max() ** 2)
         if eigenvalues[0] <= rounding:
@@ -271,12 +239,14 @@ def _log_evidence(ev, n):
     """Minka's Laplace evidence for k = 0 .. d-1 components: [d]."""
     d, k = len(ev), np.arange(len(ev))
     noise = np.cumsum(ev[::-1])[::-1] / (d - k)  # v: the mean of ev[k:]
-    half = (d - np.arange(d)) / 2
-    log_prior = -k * np.log(2) + _before(gammaln(half) - half * np.log(np.pi))
+    half = (d - k) / 2
+    # sums over i < k, as terms of i and minus the term itself
+    prior, logs = gammaln(half) - half * np.log(np.pi), np.log(ev)
+    log_prior = -k * np.log(2) + np.cumsum(prior) - prior
     m = d * k - k * (k + 1) / 2
-    log_likelihood = -n / 2 * (_before(np.log(ev)) + (d - k) * np.log(noise))
+    log_likelihood = -n / 2 * (np.cumsum(logs) - logs + (d - k) * np.log(noise))
     gap = np.log(np.maximum(ev[:, None] - ev, ev[:, None] / np.sqrt(n)))  # log(l_i - l_j)
-    inner = np.triu(2 * gap - np.log(ev)[:, None] - np.log(ev) + np.log(n), 1)  # both i, j <= k
+    inner = np.triu(2 * gap - logs[:, None] - logs + np.log(n), 1)  # both i, j <= k
     log_det = np.zeros(d)
     for i in k[1:]:
         inverse_gap = np.maximum(1 / noise[i] - 1 / ev[:i], 1 / (ev[:i] * np.sqrt(n)))
@@ -286,17 +256,8 @@ def _log_evidence(ev, n):
     return log_prior + log_likelihood + laplace
 
 
-def _before(terms):
-    """Sums of the terms before each one: [0, t_0, t_0 + t_1, ...]."""
-    return np.concatenate([[0.0], np.cumsum(terms)[:-1]])
-
-
 def _signs(vectors):
     """Signs that make the largest entry of each column positive, so that results do not flip."""
     largest = np.abs(vectors).argmax(axis=0)
     return np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
 
-
-def _slices(n, width, entries=2**22):
-    step = max(1, entries // width)
-    return [slice(i, i + step) for i in range(0, n, step)]

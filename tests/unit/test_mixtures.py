@@ -8,9 +8,9 @@ from scipy.special import gammaln
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from keras_structnets.pretraining import GeneralizedGaussianMixture, m_step
-from keras_structnets.pretraining.em import merged
+from keras_structnets.pretraining import GeneralizedGaussianMixture, em
 from keras_structnets.pretraining.initialization import compressed
+from keras_structnets.pretraining.selection import merged
 from tests.reference import mixtures as reference
 
 pytestmark = pytest.mark.no_backend
@@ -127,7 +127,7 @@ def test_log_likelihood_never_falls_when_components_are_empty(shape):
 
 def test_a_shape_step_that_does_not_improve_is_not_taken(monkeypatch):
     x = planted(0, 1.0, k=2, d=3).sample(500)[0]
-    monkeypatch.setattr(m_step, "best_change", lambda counts, moments, scales, shape, reg: 1)
+    monkeypatch.setattr(em, "best_change", lambda found, scales, shape, reg: 1)
     mixture = GeneralizedGaussianMixture(2, tol=1e-13, max_iter=20, random_state=0).fit(x)
     assert np.diff(mixture.log_likelihoods_).min() > -1e-10
 
@@ -264,7 +264,7 @@ def test_merging_joins_the_two_closest_components():
     mixture = planted(0, 2.0, k=4, d=3, spread=8.0)
     mixture.means_[3] = mixture.means_[1] + 0.01
     mixture.scales_[3] = mixture.scales_[1]
-    joined = merged(mixture._mixture, 100)
+    joined = merged(mixture._mixture)
     np.testing.assert_allclose(joined.means[[0, 2]], mixture.means_[[0, 2]])
     np.testing.assert_allclose(joined.means[1], mixture.means_[1], atol=0.01)
     np.testing.assert_allclose(joined.scales[1], mixture.scales_[1], rtol=1e-3)
