@@ -84,9 +84,7 @@ def _weighted_means(x, resp, counts, mixture):
     share = np.maximum(counts, TINY)[:, None]
     sums = resp.T @ x
     means = np.where(counts[:, None] < MIN_COUNT, mixture.means, sums / share)
-    return means, np.maximum(
-        resp.T @ np.square(x) - 2 * means * sums + share * means**2, 0
-    )
+    return means, np.maximum(resp.T @ np.square(x) - 2 * means * sums + share * means**2, 0)
 
 
 def reseeded(x, resp, mixture, generator):

@@ -212,17 +212,11 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 def effective_dimension(eigenvalues: np.ndarray, n_samples: int, floor: float = 1e-10) -> int:
     """How many principal directions stand out of isotropic noise, by Minka's Bayesian criterion.
 
-    The number `k` in 1..d-1 with the largest Laplace approximation of the evidence of a Gaussian
-    with `k` principal directions plus isotropic noise (Minka 2000, by Laplace's method), `l` the
-    eigenvalues and `v` the mean of the last `d - k`:
-
-        log p(X | k) = log p(U) - n/2 (sum_{i<=k} log l_i + (d - k) log v) + (m + k)/2 log 2 pi
-                       - 1/2 log |A| - k/2 log n,      m = d k - k (k + 1)/2.
-
-    Two additions. A factor of |A| where two eigenvalues agree within their sampling error is cut
-    off there, since data say nothing about that rotation. When `k = 0` is best, the data are
-    isotropic: no direction is weaker than another, and the answer is `d`. Eigenvalues below
-    `floor` times the largest count as noise of that size.
+    The `k` in 1..d-1 with the largest Laplace approximation of the evidence of a Gaussian with `k`
+    principal directions plus isotropic noise, as `sklearn.decomposition.PCA("mle")`. Two additions: a
+    factor where two eigenvalues agree within their sampling error is cut off there, since data say
+    nothing about that rotation; and when `k = 0` is best, no direction is weaker than another, and the
+    answer is `d`. Eigenvalues below `floor` times the largest count as noise of that size.
 
     Reference: Minka, Automatic choice of dimensionality for PCA (NIPS 2000).
     """
@@ -260,4 +254,3 @@ def _signs(vectors):
     """Signs that make the largest entry of each column positive, so that results do not flip."""
     largest = np.abs(vectors).argmax(axis=0)
     return np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-
