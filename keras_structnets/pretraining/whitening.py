@@ -14,7 +14,10 @@ from keras_structnets import checks
 
 
 def _solved(name):
-    return property(lambda self: self._solution[name])
+    def attribute(self) -> Any:
+        return self._solution[name]
+
+    return property(attribute)
 
 
 class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
