@@ -1,6 +1,7 @@
 # make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
+# make fuzz    runs wrong calls and a property of all layers with many examples
 # make notebooks   executes tutorials/*.py as notebooks, and writes tutorials/*.ipynb and docs/pictures/
 # The slow backends go first, since two run at once.
 # make snippets BACKEND=jax      runs every snippet of README and docs where one backend is installed alone
@@ -36,7 +37,7 @@ ALONE_READY := $(ALONE_ENV)/.ready
 TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
-.PHONY: demo docs test install-test lint pytest parity snippets wheel-test notebooks clean $(RUN_TESTS)
+.PHONY: fuzz demo docs test install-test lint pytest parity snippets wheel-test notebooks clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
@@ -96,6 +97,13 @@ wheel-test:
 		structnets predict simnet_2layer_cifar10_jpeg $(CURDIR)/docs/demo.png && \
 		structnets train simnet_2layer --dataset digits --epochs 1 --out digits && \
 		test -s digits/results.json
+
+# Wrong calls, and 2,000 examples of the property of all layers, on each backend.
+fuzz: $(TEST_READY)
+	@set -e; for backend in $(BACKENDS); do echo "== fuzz on $$backend"; export KERAS_BACKEND=$$backend; \
+		$(TEST_ENV)/bin/python -m tests.fuzz calls --seed 0 --count 5000; \
+		EXAMPLES=2000 $(TEST_ENV)/bin/python -m pytest tests/test_properties.py; \
+	done
 
 notebooks: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.notebooks

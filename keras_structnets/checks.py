@@ -1,11 +1,72 @@
 """Checks of arguments. Each raises a ValueError that names the argument, what was given and what would do."""
 
 import difflib
+import numbers
+
+_LARGEST = 2**31 - 1  # of a size or a count
+
+
+def tensor(owner, name, value, shape=None):
+    """`value` as a tensor of real numbers.
+
+    `shape` has the size of each axis, None for any above 0; `...` in front stands for any axes.
+    """
+    import keras
+
+    try:
+        x = value if keras.utils.is_keras_tensor(value) else keras.ops.convert_to_tensor(value)
+        is_real = keras.backend.standardize_dtype(x.dtype) not in _NOT_REAL
+    except Exception:  # each backend has its own
+        is_real = False
+    if not is_real:
+        raise ValueError(
+            f"{owner}: `{name}` must be a tensor of real numbers, got {value!r:.80}. "
+            "Use for example a NumPy array of floats."
+        )
+    if shape is not None and not _has_shape(tuple(x.shape), shape):
+        wanted = ", ".join("..." if n is ... else "any" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"{owner}: `{name}` must have the shape [{wanted}], got {tuple(x.shape)}. "
+            "Reshape or transpose it."
+        )
+    return x
+
+
+_NOT_REAL = ("string", "complex64", "complex128")
+
+
+def _has_shape(found, shape):
+    if shape[:1] == (...,):
+        shape = shape[1:]
+        found = found[max(len(found) - len(shape), 0) :]
+    return len(found) == len(shape) and all(
+        n is None or (n > 0 if size is None else n == size)
+        for n, size in zip(found, shape, strict=True)
+    )
+
+
+def image(owner, name, value, ranks=(1, 2, 3)):
+    """`value` as a tensor [batch, *spatial, channels] with one of `ranks` spatial axes."""
+    x = tensor(owner, name, value)
+    if len(x.shape) - 2 not in ranks or 0 in tuple(x.shape)[1:]:
+        raise ValueError(
+            f"{owner}: `{name}` must have the shape [batch, *spatial, channels] with "
+            f"{' or '.join(map(str, ranks))} spatial axes, none of them empty, "
+            f"got {tuple(x.shape)}. Reshape it, with channels last."
+        )
+    return x
+
+
+def scalar(owner, name, value):
+    """`value`, a number as a float, or a scalar tensor."""
+    if isinstance(value, numbers.Real) or not hasattr(value, "shape"):
+        return real(owner, name, value)
+    return tensor(owner, name, value, ())
 
 
 def integer(owner, name, value, minimum=1):
     """`value` as an int of at least `minimum`."""
-    if isinstance(value, bool) or not _is_int(value) or value < minimum:
+    if not _is_int(value, minimum):
         raise ValueError(
             f"{owner}: `{name}` must be an integer of at least {minimum}, got {value!r}. "
             f"Use {name}={minimum} or more."
@@ -15,12 +76,8 @@ def integer(owner, name, value, minimum=1):
 
 def integers(owner, name, value, rank, minimum=1):
     """`value`, an int or a sequence of `rank` ints, as a tuple of `rank` ints."""
-    values = (value,) * rank if _is_int(value) else value
-    if (
-        not isinstance(values, (tuple, list))
-        or len(values) != rank
-        or not all(_is_int(v) and not isinstance(v, bool) and v >= minimum for v in values)
-    ):
+    values = value if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(values) != rank or not all(_is_int(v, minimum) for v in values):
         raise ValueError(
             f"{owner}: `{name}` must be an integer or {rank} integers of at least {minimum}, "
             f"got {value!r}. Use for example {name}={(max(minimum, 3),) * rank}."
@@ -50,7 +107,7 @@ def real(owner, name, value):
 
 def one_of(owner, name, value, choices):
     """`value`, if it is one of `choices`."""
-    if value not in choices:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value not in choices:
         raise ValueError(
             f"{owner}: unknown `{name}` {value!r}.{did_you_mean(value, choices)} "
             f"Use one of {', '.join(map(repr, choices))}."
@@ -100,10 +157,8 @@ def kernel_fits(owner, kernel_size, spatial, padding, dilation_rate=None):
 
 def structure(owner, name, value):
     """`value`, an int or a sequence of ints of any length, as a tuple of ints of at least 1."""
-    values = (value,) if _is_int(value) else value
-    if not isinstance(values, (tuple, list)) or not all(
-        _is_int(v) and not isinstance(v, bool) and v >= 1 for v in values
-    ):
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    if not all(_is_int(v) for v in values):
         raise ValueError(
             f"{owner}: `{name}` must be an integer or a tuple of integers of at least 1, "
             f"got {value!r}. Use for example {name}=(9, 9), or {name}=(1,) for scalars."
@@ -113,9 +168,9 @@ def structure(owner, name, value):
 
 def structured_axes(owner, shape, rank):
     """Refuse an input without the axes [batch, *spatial, channels]."""
-    if len(shape) < rank + 2:
+    if len(shape) < rank + 2 or 0 in tuple(shape)[1:]:
         raise ValueError(
-            f"{owner}: the input must have at least {rank + 2} axes, [batch, "
+            f"{owner}: the input must have at least {rank + 2} axes, none of them empty, [batch, "
             f"{'space, ' * rank}channels, *structure], got shape {tuple(shape)}. "
             "Package channels with Structure(shape), or reshape the input."
         )
@@ -147,7 +202,7 @@ def not_both_strided_and_dilated(owner, strides, dilation_rate):
 
 def static_size(owner, axes, shape):
     """Refuse an input whose sizes along `axes` are not known when the layer is built."""
-    if any(n is None for n in shape):
+    if not shape or any(n is None for n in shape):
         raise ValueError(
             f"{owner}: {axes} must be known when the layer is built, got {tuple(shape)}. "
             "Give them in keras.Input(shape=...)."
@@ -171,9 +226,15 @@ def image_shape(owner, shape):
     return shape
 
 
-def _is_int(value):
-    return hasattr(value, "__index__")
+def _is_int(value, minimum=1):
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return is_int and minimum <= value <= _LARGEST
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether `value` is a real number that fits into a float."""
+    try:
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return is_real and isinstance(float(value), float)
+    except OverflowError:
+        return False

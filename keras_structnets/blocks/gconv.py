@@ -106,6 +106,7 @@ def gconv_norm(
         >>> ksn.blocks.gconv_norm(x, 2, structure=(4, 4), kernel_size=3, strides=2).shape
         (None, 16, 16, 2, 4, 4)
     """
+    x = checks.tensor("gconv_norm", "x", x)
     x = layers.GConv2D(filters, structure, kernel_size, strides, "same", use_bias=False, name=name)(
         x
     )
@@ -124,5 +125,6 @@ def structured_prelu(x: Tensor, name: str | None = None) -> Tensor:
         >>> keras.ops.convert_to_numpy(y).max().item()
         -0.25
     """
+    x = checks.tensor("structured_prelu", "x", x, (..., None, None, None))
     slope = keras.initializers.Constant(0.25)
     return keras.layers.PReLU(slope, shared_axes=[1, 2], name=name)(x)

@@ -9,7 +9,6 @@ from keras import layers as keras_layers
 from keras_structnets import checks, layers
 from keras_structnets.blocks._names import part
 from keras_structnets.blocks.simnets import normalization
-from keras_structnets.constraints import StableCirculant
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -32,6 +31,7 @@ def resnet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> T
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16, 16), (3, 3, 16, 16)])
     """
+    y = checks.image("resnet_step", "y", y, (2,))
     x = _norm_relu(_conv(y, kernel_size, part(name, "convolution1")), name)
     return y + _conv(x, kernel_size, part(name, "convolution2"))
 
@@ -48,6 +48,7 @@ def mobilenet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (1, 1, 16, 16)])
     """
+    y = checks.image("mobilenet_step", "y", y, (2,))
     depthwise = part(name, "depthwise")
     x = layers.StencilConv2D(kernel_size, name=depthwise)(y)
     return reaction(_norm_relu(x, depthwise), part(name, "pointwise"))
@@ -65,17 +66,22 @@ def linear_mix_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) 
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (16, 16), (3, 3, 16), (16, 16)])
     """
+    y = checks.image("linear_mix_step", "y", y, (2,))
     x = _norm_relu(_mix(y, kernel_size, part(name, "mix1")), name)
     return y + _mix(x, kernel_size, part(name, "mix2"))
 
 
 def explicit_rd_step(
-    y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5, name: str | None = None
+    y: Tensor,
+    kernel_size: Sizes = 3,
+    step_size: float = 0.5,
+    name: str | None = None,
+    bound: float | None = None,
 ) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
-    is `h`, above 0, `name` the prefix of the layers' names.
+    is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `ExplicitDiffusion2D`.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -83,8 +89,9 @@ def explicit_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
+    y = checks.image("explicit_rd_step", "y", y, (2,))
     diffusion = layers.ExplicitDiffusion2D(
-        kernel_size, step_size=step_size, name=part(name, "diffusion")
+        kernel_size, step_size=step_size, bound=bound, name=part(name, "diffusion")
     )
     return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
@@ -103,6 +110,7 @@ def implicit_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
+    y = checks.image("implicit_rd_step", "y", y, (2,))
     diffusion = layers.ImplicitDiffusion2D(
         kernel_size, step_size=step_size, name=part(name, "diffusion")
     )
@@ -110,15 +118,19 @@ def implicit_rd_step(
 
 
 def circulant_rd_step(
-    y: Tensor, kernel_size: Sizes = 3, step_size: float = 0.5, name: str | None = None
+    y: Tensor,
+    kernel_size: Sizes = 3,
+    step_size: float = 0.5,
+    name: str | None = None,
+    bound: float | None = 1.0,
 ) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9 with the block circulant `K` of eq. 12.
 
-    Not in the paper: the largest eigenvalue of `h K^T K` is constrained to 1. Without it, Adam at
+    Not in the paper: the largest eigenvalue of `h K^T K` is bounded by 1. Without it, Adam at
     0.01 diverges.
 
     Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
-    is `h`, above 0, `name` the prefix of the layers' names.
+    is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `CirculantDiffusion2D`.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -126,11 +138,9 @@ def circulant_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
+    y = checks.image("circulant_rd_step", "y", y, (2,))
     diffusion = layers.CirculantDiffusion2D(
-        kernel_size,
-        step_size=step_size,
-        kernel_constraint=StableCirculant(),
-        name=part(name, "diffusion"),
+        kernel_size, step_size=step_size, bound=bound, name=part(name, "diffusion")
     )
     return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
@@ -144,6 +154,7 @@ def connecting_layer(x: Tensor, kernel_size: Sizes = 3, name: str | None = None)
         >>> ksn.blocks.connecting_layer(keras.Input((32, 32, 16))).shape
         (None, 16, 16, 32)
     """
+    x = checks.image("connecting_layer", "x", x, (2,))
     filtered = layers.StencilConv2D(kernel_size, name=part(name, "depthwise"))(x)
     x = keras_layers.Concatenate(name=part(name, "concatenation"))([x, filtered])
     x = normalization(part(name, "normalization"))(x)
@@ -161,6 +172,7 @@ def opening_layer(x: Tensor, filters: int, name: str | None = None) -> Tensor:
         >>> ksn.blocks.opening_layer(keras.Input((32, 32, 3)), filters=16).shape
         (None, 32, 32, 16)
     """
+    x = checks.image("opening_layer", "x", x, (2,))
     filters = checks.integer("opening_layer", "filters", filters)
     return _norm_relu(_conv(x, 5, name, filters), name)
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from keras import initializers, layers
 
+from keras_structnets import checks
+from keras_structnets.blocks._names import part
 from keras_structnets.initializers import SparseWeights
 from keras_structnets.layers import (
     MEX,
@@ -55,13 +57,23 @@ def whitened_similarity(
         noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
         name: prefix of the layers' names.
 
+    Raises:
+        ValueError: for something else than feature maps, or a number out of range.
+
     Example:
         >>> x = keras.Input((32, 32, 3))
         >>> model = keras.Model(x, ksn.blocks.whitened_similarity(x, 32, kernel_size=5))
         >>> model.output_shape, [layer.name for layer in model.layers[1:]]
         ((None, 32, 32, 32), ['similarity_whitening', 'similarity_normalization', 'similarity'])
     """
-    if noise:
+    owner = "whitened_similarity"
+    x = checks.image(owner, "x", x, (2,))
+    filters = checks.integer(owner, "filters", filters)
+    padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
+    kernel_size = checks.integers(owner, "kernel_size", kernel_size, 2)
+    strides = checks.integers(owner, "strides", strides, 2)
+    if noise != 0:
+        noise = checks.positive(owner, "noise", noise)
         x = layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
     x = layers.Conv2D(filters, kernel_size, strides, padding, name=f"{name}_whitening")(x)
     if normalize:
@@ -101,6 +113,8 @@ def mex_classifier(
         >>> model.output_shape, model.count_params()  # offsets [64, 10] and two betas
         ((None, 10), 642)
     """
+    features = checks.image("mex_classifier", "features", features, (2,))
+    offset_stddev = checks.positive("mex_classifier", "offset_stddev", offset_stddev)
     offsets = initializers.RandomNormal(stddev=offset_stddev)
     scores = MEX(num_classes, beta=beta, offsets_initializer=offsets, name="classification")
     return GlobalMEXPooling2D(beta=pool_beta, name="logits")(scores(features))
@@ -135,7 +149,11 @@ def mlp_conv(x: Tensor, widths: Sequence[int], kernel_size: Sizes, name: str) ->
         >>> [tuple(w.shape) for w in model.weights]
         [(5, 5, 3, 16), (16,), (1, 1, 16, 8), (8,)]
     """
-    for i, width in enumerate(widths):
+    x = checks.image("mlp_conv", "x", x, (2,))
+    kernel_size = checks.integers("mlp_conv", "kernel_size", kernel_size, 2)
+    for i, width in enumerate(checks.structure("mlp_conv", "widths", widths)):
         size = kernel_size if i == 0 else 1
-        x = layers.Conv2D(width, size, padding="same", activation="relu", name=f"{name}_{i}")(x)
+        x = layers.Conv2D(width, size, padding="same", activation="relu", name=part(name, str(i)))(
+            x
+        )
     return x

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_structnets import checks
+from keras_structnets.ops.precision import floating
 from keras_structnets.ops.windows import window_output_size
 from keras_structnets.signatures import Shape, Sizes, Tensor
 
@@ -49,10 +50,8 @@ class Layer(keras.layers.Layer):
         return super().get_config() | kept | given
 
     def _floating(self, x: Tensor) -> Tensor:
-        """`x`; integers and booleans as numbers of the layer's own type, as `Dense` takes them."""
-        if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
-            return x
-        return keras.ops.cast(x, self.compute_dtype)
+        """`x`; integers and booleans as numbers of the layer's own type."""
+        return floating(x, self.compute_dtype)
 
     def _require_static(self, axes: str, shape: Shape) -> None:
         checks.static_size(type(self).__name__, axes, shape)

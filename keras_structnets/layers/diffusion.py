@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from keras import initializers
+from keras import ops as keras_ops
 
 from keras_structnets import checks, ops
-from keras_structnets.constraints import StableCirculant
 from keras_structnets.layers._base import register
 from keras_structnets.layers.lowcost import DepthwiseKernel, PaddedStencil
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
@@ -37,18 +37,57 @@ class _Diffusion(DepthwiseKernel):
         return math.prod(self.kernel_size)
 
 
-class _ExplicitDiffusion(PaddedStencil, _Diffusion):
+class _BoundedDiffusion(_Diffusion):
+    """An explicit step, whose stability can be enforced."""
+
+    def __init__(
+        self, kernel_size: Sizes = 3, *, bound: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(kernel_size, **kwargs)
+        self.bound = checks.positive(type(self).__name__, "bound", bound) if bound else None
+        if self.bound and self.bound > 2:
+            raise ValueError(
+                f"{type(self).__name__}: `bound` must be at most 2, as the step is unstable beyond, "
+                f"got {bound!r}. Use 1, 2, or None for no bound."
+            )
+
+    def _constraint(self, input_shape: Shape) -> Any:
+        spatial = tuple(input_shape[1:-1])
+        if self.bound is None:
+            return self.kernel_constraint
+        self._require_static("the sizes of the image, which `bound` needs,", spatial)
+        return lambda kernel: self._bounded(kernel, spatial)
+
+    def _bounded(self, kernel: Tensor, spatial: Shape) -> Tensor:
+        """The stencils, scaled down to `h rho <= bound`."""
+        kernel = kernel if self.kernel_constraint is None else self.kernel_constraint(kernel)
+        product = self.step_size * self._spectral_radius(
+            keras_ops.convert_to_tensor(kernel), spatial
+        )
+        scale = keras_ops.sqrt(keras_ops.maximum(product / self.bound, 1))
+        return kernel / keras_ops.cast(scale, kernel.dtype)
+
+    def _spectral_radius(self, kernel: Tensor, spatial: Shape) -> Tensor:
+        """`rho`, the largest eigenvalue of `K^T K`, or one for each channel."""
+        raise NotImplementedError
+
+
+class _ExplicitDiffusion(PaddedStencil, _BoundedDiffusion):
     """One explicit step of diffusion (Low-cost parameterizations, the diffusion of eq. 9).
 
     `y = x - h K^T K x`, `K` depthwise, `K^T` its exact adjoint under the padding. The step never
-    increases the norm while `h rho <= 2`, with `rho` the largest eigenvalue of `K^T K`. Training
-    may leave that region; `ImplicitDiffusion` has no such limit.
+    increases the norm while `h rho <= 2`, with `rho` the largest eigenvalue of `K^T K`; from 1 to 2 it
+    changes the sign of what it should damp most. Training may leave that region, unless `bound`
+    keeps the stencils inside; `ImplicitDiffusion` has no such limit.
 
     Shapes: [b, *spatial, c] -> [b, *spatial, c]. Weight: `kernel` [*kernel_size, c].
 
     Args:
         kernel_size: an integer, or one for each spatial axis.
         step_size: `h`, above 0.
+        bound: 1 or 2 keeps `h rho` at or below it: the optimizers of Keras scale the stencils down after
+            each step. Weights that are loaded or drawn stay as they are until then. It needs images of
+            known size. None or 0 for no bound, as in the paper.
         padding: "same", zeros outside, or "periodic", the image wraps around.
         kernel_initializer: initializer of the stencils. None draws the `n` entries that reach one
             output (`prod(kernel_size)` of them) uniformly with variance 1 / (20 h n): an eigenvalue
@@ -56,11 +95,11 @@ class _ExplicitDiffusion(PaddedStencil, _Diffusion):
             to 13 entries, as `|sum| <= n max|k_o|`; beyond, where the entries rarely conspire, but
             for a chance of about e^-20 at each frequency.
         kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils.
+        kernel_constraint: constraint on the stencils, before that of `bound`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a value out of range, or a periodic image of unknown size.
+        ValueError: for a value out of range, or an image of unknown size that is periodic or has a bound.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 4))
@@ -71,6 +110,12 @@ class _ExplicitDiffusion(PaddedStencil, _Diffusion):
 
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.2.1.
     """
+
+    def _spectral_radius(self, kernel: Tensor, spatial: Shape) -> Tensor:
+        if self.padding == "same":  # part of a periodic operator on a larger image
+            spatial = tuple(n + k - 1 for n, k in zip(spatial, self.kernel_size, strict=True))
+        re, im = ops.stencil_spectrum(kernel, spatial)
+        return keras_ops.max(re * re + im * im, axis=tuple(range(self.rank)))
 
     def call(self, inputs: Tensor) -> Tensor:
         x = self._floating(inputs)
@@ -111,13 +156,13 @@ class _ImplicitDiffusion(_Diffusion):
         return ops.implicit_diffusion(self._floating(inputs), self.kernel, self.step_size)
 
 
-class _CirculantDiffusion(_Diffusion):
+class _CirculantDiffusion(_BoundedDiffusion):
     """One explicit step of diffusion in space and channels (Low-cost parameterizations, eq. 9, 12).
 
     `y = x - h K^T K x`, where `K` is block circulant, `(K x)_i = sum_d C_d x_((i + d) mod c)`, each
     `C_d` a periodic convolution. The step never increases the norm while `h rho <= 2`, as that of
-    `ExplicitDiffusion`. As all `c` stencils add up, training leaves that region easily: the
-    constraint `StableCirculant` keeps it inside.
+    `ExplicitDiffusion`. As all `c` stencils add up, training leaves that region easily, unless `bound`
+    keeps the stencils inside.
 
     Shapes: [b, *spatial, c] -> [b, *spatial, c], sizes known. Weight: `kernel` [*kernel_size, c],
     where `kernel[..., d]` is the stencil of `C_d`.
@@ -125,11 +170,13 @@ class _CirculantDiffusion(_Diffusion):
     Args:
         kernel_size: an integer, or one for each spatial axis. It may exceed the image.
         step_size: `h`, above 0.
+        bound: 1 or 2 keeps `h rho` at or below it: the optimizers of Keras scale the stencils down after
+            each step. Weights that are loaded or drawn stay as they are until then. It needs images of
+            known size. None or 0 for no bound, as in the paper.
         kernel_initializer: initializer of the stencils; None as in `ExplicitDiffusion`, with
             `n = prod(kernel_size) c`, as all stencils reach each output.
         kernel_regularizer: regularizer of the stencils.
-        kernel_constraint: constraint on the stencils, for example
-            `ksn.constraints.StableCirculant()`.
+        kernel_constraint: constraint on the stencils, before that of `bound`.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -147,10 +194,9 @@ class _CirculantDiffusion(_Diffusion):
     def _entries(self, channels: int) -> int:
         return math.prod(self.kernel_size) * channels
 
-    def _constraint(self, input_shape: Shape) -> Any:
-        if isinstance(self.kernel_constraint, StableCirculant):
-            return self.kernel_constraint.for_layer(self.step_size, input_shape[1:-1])
-        return self.kernel_constraint
+    def _spectral_radius(self, kernel: Tensor, spatial: Shape) -> Tensor:
+        re, im = ops.circulant_spectrum(kernel, spatial)
+        return keras_ops.max(re * re + im * im)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.circulant_diffusion(self._floating(inputs), self.kernel, self.step_size)

@@ -147,6 +147,7 @@ class OfPatches(SpatialLayer, Templates):
         self._add_templates((*self.kernel_size, input_shape[-1], self.filters))
 
     def call(self, inputs: Tensor) -> Tensor:
+        self._check_window(self.kernel_size, inputs.shape[1:-1], self.dilation_rate)
         x = self._floating(inputs)
         windows = self.kernel_size, self.strides, self.padding, self.dilation_rate
         return self._similarity(patches(x, *windows))

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_structnets import checks
 from keras_structnets.ops import kernels
+from keras_structnets.ops.precision import cast, floating
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -65,13 +66,14 @@ def generalized_conv(
     section 3.1.
     """
     strides, dilation_rate = _checked_window(strides, padding, dilation_rate, rank)
+    x, kernel = _checked_tensors(x, kernel)
     kept, contracted = _checked_structure(x, kernel, contract, rank)
     _check_kernel_fits(x, kernel, padding, dilation_rate, rank)
     x, folded = _fold_input(x, kept, contracted, rank), _fold_kernel(kernel, len(contracted), rank)
     y = kernels.select("conv", x)(x, folded, strides, padding, dilation_rate=dilation_rate)
     outputs = tuple(kernel.shape)[rank + 1 + len(contracted) :]
     if bias is not None:  # before unfolding: a broadcast over many axes is slower
-        y = y + _fold_bias(bias, outputs)
+        y = y + cast(_fold_bias(bias, outputs), y.dtype)
     return _unfold_output(y, kept, outputs, rank)
 
 
@@ -116,6 +118,17 @@ def _checked_window(strides, padding, dilation_rate, rank):
     return strides, dilation_rate
 
 
+def _checked_tensors(x, kernel):
+    """Tensors of floats, of one type."""
+    owner = "generalized_conv"
+    x = floating(checks.tensor(owner, "x", x))
+    kernel = checks.tensor(owner, "kernel", kernel)
+    for name, shape in (("x", tuple(x.shape)[1:]), ("kernel", tuple(kernel.shape))):
+        if 0 in shape:
+            raise ValueError(f"{owner}: `{name}` has an empty axis, {shape}. Use sizes above 0.")
+    return x, cast(kernel, x.dtype)
+
+
 def _checked_structure(x, kernel, contract, rank):
     """The kept and the contracted sizes of the input structure."""
     owner, shape, kernel_shape = "generalized_conv", tuple(x.shape), tuple(kernel.shape)
@@ -137,11 +150,7 @@ def _checked_structure(x, kernel, contract, rank):
 
 def _fold_bias(bias, outputs):
     """[channels, *structure] -> [channels * prod(structure)]."""
-    if tuple(bias.shape) != outputs:
-        raise ValueError(
-            f"generalized_conv: `bias` has shape {tuple(bias.shape)}, but the kernel's outputs "
-            f"[channels, *structure] are {outputs}. Use a bias of that shape, or None."
-        )
+    bias = checks.tensor("generalized_conv", "bias", bias, outputs)
     return ops.reshape(bias, (math.prod(outputs),))
 
 

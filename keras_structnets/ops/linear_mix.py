@@ -5,7 +5,8 @@ from keras import ops
 from keras_structnets import checks
 from keras_structnets.ops import kernels
 from keras_structnets.ops.kernels.generic import shift
-from keras_structnets.ops.lowcost import depthwise_conv, tensors, wrap
+from keras_structnets.ops.lowcost import depthwise_conv, wrap
+from keras_structnets.ops.precision import cast, floating
 from keras_structnets.signatures import Sizes, Tensor
 
 PADDINGS = ("valid", "same", "periodic")
@@ -45,13 +46,13 @@ def linear_mix_conv(
         >>> keras.ops.convert_to_numpy(ksn.ops.linear_mix_conv(x, tens, swap)).tolist()
         [[[12.0, 21.0]]]
     """
-    x, stencils, matrix = tensors(x, depthwise_kernel, pointwise_kernel)
-    rank = len(stencils.shape) - 1
+    x = floating(checks.image("linear_mix_conv", "x", x))
+    rank = len(x.shape) - 2
+    stencils, matrix = _kernels(x, depthwise_kernel, pointwise_kernel)
     checks.one_of("linear_mix_conv", "padding", padding, PADDINGS)
     strides = checks.integers("linear_mix_conv", "strides", strides, rank)
     dilation = checks.integers("linear_mix_conv", "dilation_rate", dilation_rate, rank)
     checks.not_both_strided_and_dilated("linear_mix_conv", strides, dilation)
-    _check_kernels(x, stencils, matrix)
     pointwise = kernels.select("pointwise", x)
     if padding != "valid" and max(*strides, *dilation) == 1:
         return depthwise_conv(_cyclic(x, stencils), stencils, padding) + pointwise(x, matrix)
@@ -62,14 +63,14 @@ def linear_mix_conv(
     return _correlate(_cyclic(x, stencils), stencils, strides, dilation) + pointwise(pixels, matrix)
 
 
-def _check_kernels(x, stencils, matrix):
-    found = (x.shape[-1], stencils.shape[-1])
-    if tuple(matrix.shape) != found:
-        raise ValueError(
-            f"linear_mix_conv: `pointwise_kernel` has shape {tuple(matrix.shape)}, but an input of "
-            f"{found[0]} channels and a `depthwise_kernel` of {found[1]} stencils need {found}. Use "
-            "[channels, filters]."
-        )
+def _kernels(x, stencils, matrix):
+    """The two kernels as tensors of the input's type."""
+    owner, shape = "linear_mix_conv", (None,) * (len(x.shape) - 1)
+    stencils = checks.tensor(owner, "depthwise_kernel", stencils, shape)
+    matrix = checks.tensor(
+        owner, "pointwise_kernel", matrix, (x.shape[-1], tuple(stencils.shape)[-1])
+    )
+    return cast(stencils, x.dtype), cast(matrix, x.dtype)
 
 
 def _cyclic(x, stencils):

@@ -79,8 +79,17 @@ def _products_are_accurate(x, b, beta):
 
 
 def _range(c):
-    """The largest range of the entries along the first axis."""
-    return ops.max(ops.max(c, axis=0) - ops.min(c, axis=0))
+    """The largest range of the entries along the first axis; 0 for an empty batch."""
+    return ops.max(_highest(c) - _lowest(c), initial=0.0)
+
+
+def _highest(c):
+    """The maximum over the first axis; on TensorFlow Keras takes an empty batch with `initial` alone."""
+    return ops.max(c, axis=0, initial=-FLOAT32_MAX)
+
+
+def _lowest(c):
+    return ops.min(c, axis=0, initial=FLOAT32_MAX)
 
 
 def _value_by_products(x, b, beta):
@@ -118,7 +127,7 @@ def _beta_by_products(x, b, beta, g, log_mean):
 
 def _shifted_exp(c, beta):
     """exp(beta (c - r)), at most 1, and the extreme r of the first axis."""
-    r = ops.where(beta > 0, ops.max(c, axis=0), ops.min(c, axis=0))
+    r = ops.where(beta > 0, _highest(c), _lowest(c))
     return ops.exp(beta * (c - r[None])), r
 
 
@@ -177,7 +186,7 @@ def _slope(c, beta, mass):
 
 def _far_slope(c, beta, mass):
     """`_slope` where the terms are far apart for beta; elsewhere it keeps fewer digits."""
-    distance = c - ops.where(beta > 0, ops.max(c, axis=0), ops.min(c, axis=0))[None]
+    distance = c - ops.where(beta > 0, _highest(c), _lowest(c))[None]
     e = ops.exp(beta * distance)
     mean = _mean(e, mass)
     return (_mean(e * distance, mass) / mean - ops.log(mean) / beta) / beta
@@ -186,11 +195,11 @@ def _far_slope(c, beta, mass):
 def _expansion(c, beta, mass):
     """The terms, whether beta is small for their range, and the point to expand about."""
     if mass is None:
-        high, low = ops.max(c, axis=0), ops.min(c, axis=0)
+        high, low = _highest(c), _lowest(c)
     else:  # terms without mass take a value of the others
         inside = mass > 0
-        high = ops.max(ops.where(inside, c, -FLOAT32_MAX), axis=0)
-        low = ops.min(ops.where(inside, c, FLOAT32_MAX), axis=0)
+        high = _highest(ops.where(inside, c, -FLOAT32_MAX))
+        low = _lowest(ops.where(inside, c, FLOAT32_MAX))
         c = ops.where(inside, c, high[None])
     small = ops.abs(beta) * (high - low) <= _SMALL
     mean = ops.minimum(ops.maximum(_mean(c, mass), low), high)  # rounding may put it outside

@@ -13,7 +13,7 @@ from keras import ops
 from keras_structnets import checks
 from keras_structnets.ops import kernels
 from keras_structnets.ops.fourier import stencil_matrices, transform
-from keras_structnets.ops.precision import at_least_float32, cast
+from keras_structnets.ops.precision import at_least_float32, cast, floating
 from keras_structnets.signatures import Tensor
 
 
@@ -29,7 +29,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         [b, *n, c].
 
     Raises:
-        ValueError: for an unknown padding.
+        ValueError: for an unknown padding, or a kernel that does not fit the image.
 
     Example:
         >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
@@ -40,8 +40,8 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         >>> keras.ops.convert_to_numpy(y).ravel().tolist()
         [-1.0, 2.0, -1.0]
     """
-    x, kernel = tensors(x, kernel)
-    return _correlate(x, kernel, _reach(kernel, padding), padding)
+    x, kernel = _arguments("depthwise_conv", x, kernel, padding)
+    return _conv(x, kernel, padding)
 
 
 def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
@@ -56,7 +56,7 @@ def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tenso
         [b, *n, c].
 
     Raises:
-        ValueError: for an unknown padding.
+        ValueError: for an unknown padding, or a kernel that does not fit the image.
 
     Example:
         >>> y = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
@@ -64,10 +64,8 @@ def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tenso
         >>> keras.ops.convert_to_numpy(ksn.ops.depthwise_adjoint(y, kernel)).ravel().tolist()
         [-2.0, -2.0, 2.0]
     """
-    y, kernel = tensors(y, kernel)
-    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
-    axes = tuple(range(len(kernel.shape) - 1))
-    return _correlate(y, ops.flip(kernel, axes), mirrored, padding)
+    y, kernel = _arguments("depthwise_adjoint", y, kernel, padding, "y")
+    return _adjoint(y, kernel, padding)
 
 
 def explicit_diffusion(
@@ -87,7 +85,7 @@ def explicit_diffusion(
         [b, *n, c].
 
     Raises:
-        ValueError: for an unknown padding.
+        ValueError: for an unknown padding, or a kernel that does not fit the image.
 
     Example:
         >>> x = np.array([1.0, 5.0, 1.0, 1.0]).reshape(1, 4, 1)
@@ -96,9 +94,10 @@ def explicit_diffusion(
         >>> keras.ops.convert_to_numpy(y).ravel().tolist()
         [2.0, 3.0, 2.0, 1.0]
     """
-    x, kernel = tensors(x, kernel)
-    y, kernel = at_least_float32(x), at_least_float32(kernel)
-    y = y - step_size * depthwise_adjoint(depthwise_conv(y, kernel, padding), kernel, padding)
+    x, kernel = _arguments("explicit_diffusion", x, kernel, padding)
+    step_size = checks.positive("explicit_diffusion", "step_size", step_size)
+    y = at_least_float32(x)
+    y = y - step_size * _adjoint(_conv(y, kernel, padding), kernel, padding)
     return cast(y, x.dtype)
 
 
@@ -116,7 +115,7 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         [b, *n, c].
 
     Raises:
-        ValueError: for an image of unknown size.
+        ValueError: for an image of unknown size, or a kernel that does not fit it.
 
     Example:
         >>> x = np.array([1.0, 16.0, 1.0, 1.0]).reshape(1, 4, 1)
@@ -125,9 +124,10 @@ def implicit_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         >>> keras.ops.convert_to_numpy(y).ravel().round(3).tolist()
         [4.0, 8.0, 4.0, 3.0]
     """
-    x, kernel = tensors(x, kernel)
+    x, kernel = _arguments("implicit_diffusion", x, kernel)
+    step_size = checks.positive("implicit_diffusion", "step_size", step_size)
     checks.static_size("implicit_diffusion", "the sizes of the image", x.shape[1:-1])
-    power = _power(stencil_spectrum(kernel, x.shape[1:-1]))
+    power = _power(stencil_spectrum(kernel, tuple(x.shape[1:-1])))
     return _filter(x, (1 / (1 + step_size * power), None))
 
 
@@ -151,12 +151,12 @@ def circulant_conv(x: Tensor, kernel: Tensor, padding: str = "periodic") -> Tens
         >>> keras.ops.convert_to_numpy(ksn.ops.circulant_conv(x, kernel)).round(3).tolist()
         [[[2.0, 3.0, 1.0]]]
     """
-    x, kernel = tensors(x, kernel)
+    x, kernel = _arguments("circulant_conv", x, kernel, padding)
     checks.static_size("circulant_conv", "the sizes of the image", x.shape[1:])
     sizes, reach = x.shape[1:-1], _reach(kernel, padding)
     if padding == "same":  # zeros keep what wraps around off the image
         x = ops.pad(x, [(0, 0), *reach, (0, 0)])
-    y = _filter(x, circulant_spectrum(kernel, x.shape[1:-1]), channels=True)
+    y = _filter(x, circulant_spectrum(kernel, tuple(x.shape[1:-1])), channels=True)
     if padding == "periodic":
         return y
     firsts = [k // 2 for k in kernel.shape[:-1]]  # of the image, in periodic coordinates
@@ -176,7 +176,7 @@ def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         [b, *n, c].
 
     Raises:
-        ValueError: for an image of unknown size.
+        ValueError: for an image of unknown size, or a kernel that does not fit it.
 
     Example:
         >>> x = np.array([1.0, 5.0, 1.0, 1.0]).reshape(1, 1, 4)  # one pixel, four channels
@@ -185,9 +185,10 @@ def circulant_diffusion(x: Tensor, kernel: Tensor, step_size: float) -> Tensor:
         >>> keras.ops.convert_to_numpy(y).round(3).tolist()
         [[[2.0, 3.0, 2.0, 1.0]]]
     """
-    x, kernel = tensors(x, kernel)
+    x, kernel = _arguments("circulant_diffusion", x, kernel)
+    step_size = checks.positive("circulant_diffusion", "step_size", step_size)
     checks.static_size("circulant_diffusion", "the sizes of the image", x.shape[1:])
-    power = _power(circulant_spectrum(kernel, x.shape[1:-1]))
+    power = _power(circulant_spectrum(kernel, tuple(x.shape[1:-1])))
     return _filter(x, (1 - step_size * power, None), channels=True)
 
 
@@ -202,6 +203,9 @@ def stencil_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tens
         (real, imaginary), each [*n[:-1], n[-1] // 2 + 1, c] as in `numpy.fft.rfftn`: K is real, so
         that the other frequencies of the last axis follow.
 
+    Raises:
+        ValueError: for sizes that do not fit the kernel.
+
     Example:
         >>> kernel = np.array([-1.0, 1.0, 0.0]).reshape(3, 1)  # 1 - exp(-i w)
         >>> real, imaginary = ksn.ops.stencil_spectrum(kernel, spatial_shape=(4,))
@@ -209,8 +213,8 @@ def stencil_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tens
         >>> of_diffusion.ravel().round(3).tolist()
         [0.0, 2.0, 4.0]
     """
-    (kernel,) = tensors(kernel)
-    return _spectrum(kernel, spatial_shape, [k // 2 for k in kernel.shape[:-1]])
+    kernel, shape = _stencils("stencil_spectrum", kernel, spatial_shape)
+    return _spectrum(kernel, shape, [k // 2 for k in kernel.shape[:-1]])
 
 
 def circulant_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -223,14 +227,17 @@ def circulant_spectrum(kernel: Tensor, spatial_shape: Sequence[int]) -> tuple[Te
     Returns:
         (real, imaginary), each [*n, c // 2 + 1] as in `numpy.fft.rfftn`.
 
+    Raises:
+        ValueError: for sizes that do not fit the kernel.
+
     Example:
         >>> kernel = np.array([[1.0, -1.0, 0.0, 0.0]])  # a channel minus the next one
         >>> real, imaginary = ksn.ops.circulant_spectrum(kernel, spatial_shape=(1,))
         >>> keras.ops.convert_to_numpy(real**2 + imaginary**2).round(3).tolist()
         [[0.0, 2.0, 4.0]]
     """
-    (kernel,) = tensors(kernel)
-    shape, centers = (*spatial_shape, kernel.shape[-1]), [*(k // 2 for k in kernel.shape[:-1]), 0]
+    kernel, shape = _stencils("circulant_spectrum", kernel, spatial_shape)
+    shape, centers = (*shape, kernel.shape[-1]), [*(k // 2 for k in kernel.shape[:-1]), 0]
     re, im = _spectrum(kernel[..., None], shape, centers)
     return re[..., 0], im[..., 0]
 
@@ -252,14 +259,34 @@ def _filter(x, response, channels=False):
     return cast(kernels.select("spectral_filter", y)(y, response, axes), x.dtype)
 
 
-def tensors(*arrays):
-    """The arrays as tensors of the backend."""
-    return [ops.convert_to_tensor(array) for array in arrays]
+def _arguments(owner, x, kernel, padding="periodic", name="x"):
+    """The image and the stencils of its channels, as tensors of floats."""
+    checks.one_of(owner, "padding", padding, ("same", "periodic"))
+    x = floating(checks.image(owner, name, x))
+    shape = *(None,) * (len(x.shape) - 2), x.shape[-1]
+    return x, floating(checks.tensor(owner, "kernel", kernel, shape))
+
+
+def _stencils(owner, kernel, spatial_shape):
+    """The stencils as a tensor of floats, and the sizes of the image."""
+    kernel = checks.tensor(owner, "kernel", kernel, (..., None, None))
+    kernel = floating(checks.tensor(owner, "kernel", kernel, (None,) * len(kernel.shape)))
+    rank = len(kernel.shape) - 1
+    return kernel, checks.integers(owner, "spatial_shape", spatial_shape, rank)
+
+
+def _conv(x, kernel, padding):
+    return _correlate(x, kernel, _reach(kernel, padding), padding)
+
+
+def _adjoint(y, kernel, padding):
+    mirrored = [(after, before) for before, after in _reach(kernel, padding)]
+    axes = tuple(range(len(kernel.shape) - 1))
+    return _correlate(y, ops.flip(kernel, axes), mirrored, padding)
 
 
 def _reach(kernel, padding):
     """(before, after) per axis: how far the stencil reaches from its center."""
-    checks.one_of("depthwise_conv", "padding", padding, ("same", "periodic"))
     centers = [k // 2 if padding == "periodic" else (k - 1) // 2 for k in kernel.shape[:-1]]
     return [(c, k - 1 - c) for c, k in zip(centers, kernel.shape[:-1], strict=True)]
 
@@ -269,7 +296,7 @@ def _correlate(x, kernel, reach, padding):
         for axis, (before, after) in enumerate(reach, start=1):
             x = wrap(x, axis, before, after)
     border = reach if padding == "same" else None
-    y = kernels.select("depthwise", x)(x, kernel, border)
+    y = kernels.select("depthwise", x)(x, cast(kernel, x.dtype), border)
     return kernels.select("stop_fusion", y)(y)
 
 

@@ -6,7 +6,7 @@ from keras import ops
 from keras_structnets import checks
 from keras_structnets.ops import kernels
 from keras_structnets.ops.log_mean_exp import FLOAT32_MAX, log_mean_exp_of, mex_columns_of
-from keras_structnets.ops.precision import cast, to_float32
+from keras_structnets.ops.precision import cast, floating, to_float32
 from keras_structnets.ops.windows import padded, same_padding, windows
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
@@ -28,6 +28,9 @@ def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
         beta: a number (0 and plus or minus infinity included) or a scalar tensor, which is
             differentiated.
 
+    Raises:
+        ValueError: for offsets that do not fit the inputs, or a beta that is not a number.
+
     Example:
         >>> x = np.array([1.0, 3.0])
         >>> [round(float(ksn.ops.mex(x, beta=beta)), 2) for beta in (-np.inf, 0.0, 1.0, np.inf)]
@@ -37,10 +40,12 @@ def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
         >>> keras.ops.convert_to_numpy(ksn.ops.mex(x, offsets, beta=np.inf)).tolist()
         [3.0, 6.0]
     """
-    x, dtype = to_float32(x)
+    x, dtype = to_float32(checks.tensor("mex", "x", x, (..., None)))
+    beta = checks.scalar("mex", "beta", beta)
     if offsets is None:
         y = log_mean_exp_of(None, _is_static(beta))(ops.moveaxis(x, -1, 0), _finite(beta))
     else:
+        offsets = checks.tensor("mex", "offsets", offsets, (x.shape[-1], None))
         b = ops.cast(offsets, "float32")
         y = _columns(lambda x: mex_columns_of(_is_static(beta))(x, b, _finite(beta)), x)
     return cast(y, dtype)
@@ -76,6 +81,8 @@ def mex_pool(
         >>> keras.ops.convert_to_numpy(ksn.ops.mex_pool(x, 2, beta=0.0)).ravel().tolist()
         [2.0, 7.0]
     """
+    x = floating(checks.image("mex_pool", "x", x))
+    beta = checks.scalar("mex_pool", "beta", beta)
     rank = len(x.shape) - 2
     checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
     pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
@@ -104,11 +111,16 @@ def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
         x: the feature maps.
         beta: a number (0 and plus or minus infinity included) or a scalar tensor.
 
+    Raises:
+        ValueError: for an image without one to three spatial axes, or a beta that is not a number.
+
     Example:
         >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 2, 2, 1)
         >>> keras.ops.convert_to_numpy(ksn.ops.global_mex_pool(x, beta=0.0)).tolist()
         [[4.5]]
     """
+    x = checks.image("global_mex_pool", "x", x)
+    beta = checks.scalar("global_mex_pool", "beta", beta)
     positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
     return mex(ops.swapaxes(positions, 1, 2), beta=beta)
 

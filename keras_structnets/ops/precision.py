@@ -1,7 +1,7 @@
 """Types in which sums run, and the way back from them."""
 
-from keras import ops
-from keras.backend import standardize_dtype
+from keras import config, ops
+from keras.backend import is_float_dtype, standardize_dtype
 
 
 def cast(y, dtype):
@@ -15,7 +15,14 @@ def at_least_float32(x):
     return ops.cast(x, "float32") if standardize_dtype(x.dtype) in ("float16", "bfloat16") else x
 
 
+def floating(x, dtype=None):
+    """`x`; integers and booleans in `dtype`, or Keras' own, as `keras.layers.Dense` takes them."""
+    if is_float_dtype(standardize_dtype(x.dtype)):
+        return x
+    return ops.cast(x, dtype or config.floatx())
+
+
 def to_float32(x):
-    """`x` as a float32 tensor, and the type that it had."""
-    x = ops.convert_to_tensor(x)
+    """`x` as a float32 tensor, and the type that its sums come back in."""
+    x = floating(x)
     return ops.cast(x, "float32"), x.dtype

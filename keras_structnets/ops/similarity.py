@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_structnets import checks
 from keras_structnets.ops import kernels
-from keras_structnets.ops.precision import cast, to_float32
+from keras_structnets.ops.precision import cast, floating, to_float32
 from keras_structnets.signatures import Scalar, Tensor
 
 _TINY = 1e-20  # distance up to which an input counts as equal to a template
@@ -23,14 +23,19 @@ def linear_similarity(x: Tensor, templates: Tensor, weights: Tensor | None = Non
         templates: z.
         weights: u; None for ones.
 
+    Raises:
+        ValueError: for shapes that do not fit.
+
     Example:
         >>> x = np.array([[1.0, 2.0]], "float32")
         >>> templates = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])  # a template per column
         >>> keras.ops.convert_to_numpy(ksn.ops.linear_similarity(x, templates)).tolist()
         [[1.0, 2.0, 3.0]]
     """
-    u_z = templates if weights is None else templates * weights
-    return kernels.select("pointwise", x)(x, ops.cast(u_z, x.dtype))
+    x, z, u = _arguments("linear_similarity", x, templates, weights)
+    x = floating(x)
+    u_z = z if u is None else floating(z) * ops.cast(u, floating(z).dtype)
+    return kernels.select("pointwise", x)(x, cast(u_z, x.dtype))
 
 
 def lp_similarity(
@@ -54,7 +59,7 @@ def lp_similarity(
         p: the order, above 0. A tensor is differentiated.
 
     Raises:
-        ValueError: if p is a number and not above 0.
+        ValueError: if p is a number and not above 0, or for shapes that do not fit.
 
     Example:
         >>> x = np.array([[1.0, 2.0]])
@@ -64,13 +69,22 @@ def lp_similarity(
         >>> keras.ops.convert_to_numpy(ksn.ops.lp_similarity(x, templates, p=1.0)).tolist()
         [[-1.0, -3.0]]
     """
-    x, dtype = to_float32(x)
-    z = ops.cast(templates, "float32")
-    u = ops.ones_like(z) if weights is None else ops.cast(weights, "float32")
+    x, z, u = _arguments("lp_similarity", x, templates, weights)
+    p = checks.scalar("lp_similarity", "p", p)
     if _is_static(p):
         checks.positive("lp_similarity", "p", p)
+    x, dtype = to_float32(x)
+    z = ops.cast(z, "float32")
+    u = ops.ones_like(z) if u is None else ops.cast(u, "float32")
     y = _l2_similarity(x, z, u) if _is_static(p) and p == 2 else _order_p_similarity(x, z, u, p)
     return cast(y, dtype)
+
+
+def _arguments(owner, x, templates, weights):
+    """Inputs, templates and weights as tensors; None for weights that are."""
+    x = checks.tensor(owner, "x", x, (..., None))
+    z = checks.tensor(owner, "templates", templates, (x.shape[-1], None))
+    return x, z, weights if weights is None else checks.tensor(owner, "weights", weights, z.shape)
 
 
 def _l2_similarity(x, z, u):

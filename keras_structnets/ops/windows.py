@@ -15,14 +15,15 @@ def window_output_size(size, window, stride, padding, dilation=1):
 
 
 def same_padding(size, window, stride):
-    """(before, after): the padding that Keras' 'same' adds along one axis."""
-    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    """(before, after): the padding that Keras' 'same' adds along one axis; `size` may be a tensor."""
+    total = (-(-size // stride) - 1) * stride + window - size if stride > 1 else window - 1
+    total = max(total, 0) if isinstance(total, int) else ops.maximum(total, 0)
     return total // 2, total - total // 2
 
 
 def padded(x, window, strides, value=None):
     """The image [b, *spatial, c] with the border that 'same' adds, of `value` or zeros."""
-    axes = zip(x.shape[1:-1], window, strides, strict=True)
+    axes = zip(ops.shape(x)[1:-1], window, strides, strict=True)
     border = [(0, 0), *(same_padding(*axis) for axis in axes), (0, 0)]
     return ops.pad(x, border, constant_values=value)
 
@@ -59,17 +60,16 @@ def slices(x, window, strides, padding, dilation=None):
     format.
     """
     dilation = dilation or (1,) * len(window)
-    axes = zip(x.shape[1:-1], window, strides, dilation, strict=True)
-    sizes = [window_output_size(n, k, s, padding, d) for n, k, s, d in axes]
+    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
     if padding == "same":
-        reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
         x = padded(x, reach, strides)
-    starts = [range(0, k * d, d) for k, d in zip(window, dilation, strict=True)]
+    starts = [range(0, r, d) for r, d in zip(reach, dilation, strict=True)]
     return [
-        x[(slice(None), *map(_slice, offsets, sizes, strides), slice(None))]
+        x[(slice(None), *map(_slice, offsets, reach, strides), slice(None))]
         for offsets in itertools.product(*starts)
     ]
 
 
-def _slice(offset, size, stride):
-    return slice(offset, offset + (size - 1) * stride + 1, stride)
+def _slice(offset, reach, stride):
+    """The entry `offset` of each window that lies in the image, whatever its size."""
+    return slice(offset, offset - reach + 1 or None, stride)

@@ -1,6 +1,7 @@
 """A recipe: everything that decides what a training run does, in one TOML file."""
 
 import dataclasses
+import inspect
 import math
 import pathlib
 import tomllib
@@ -273,6 +274,14 @@ def _table(name, value):
             f"Recipe: `{name}` must be a table of the model's arguments, got {value!r}. "
             "Use for example sizes = { channels = 32 }."
         )
+    if value:
+        from keras_structnets import zoo  # imports Keras
+    for key in value:
+        if key in inspect.signature(zoo.build).parameters:
+            raise ValueError(
+                f"Recipe: `{name}` has {key!r}, which is an argument of `build` and no size. "
+                "Use the arguments of the model alone, see `info(model).sizes`."
+            )
     return dict(value)
 
 

@@ -65,6 +65,10 @@ def flops(model: keras.Model) -> Flops:
         >>> ksn.zoo.flops(model).total, 28 * 28 * 8 * (75 + 75)
         (940800, 940800)
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"flops: `model` must be a keras.Model, got {model!r}. Use zoo.build(name)."
+        )
     by_layer: dict[str, tuple[int, int]] = {}
     _collect(model, by_layer)
     multiplies, adds = (sum(counts) for counts in zip(*by_layer.values(), strict=True))

@@ -63,9 +63,10 @@ def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
     return _network(x, partial(blocks.linear_mix_step, kernel_size=kernel_size), widths, n_steps)
 
 
-def explicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+def explicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, bound=None):
     """`n_steps` of `blocks.explicit_rd_step` at each width, with what opens and connects them."""
-    step = partial(blocks.explicit_rd_step, kernel_size=kernel_size, step_size=step_size)
+    options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
+    step = partial(blocks.explicit_rd_step, **options)
     return _network(x, step, widths, n_steps)
 
 
@@ -75,9 +76,10 @@ def implicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.
     return _network(x, step, widths, n_steps)
 
 
-def circulant_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+def circulant_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, bound=1.0):
     """`n_steps` of `blocks.circulant_rd_step` at each width, with what opens and connects them."""
-    step = partial(blocks.circulant_rd_step, kernel_size=kernel_size, step_size=step_size)
+    options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
+    step = partial(blocks.circulant_rd_step, **options)
     return _network(x, step, widths, n_steps)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def register(
         **sizes: defaults that replace those of `body` and `head`: one body serves several names.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken or not in snake case, or for another argument out of range.
 
     Example:
         >>> @ksn.zoo.register("tiny", paper="mine", summary="one convolution", filters=8)
@@ -116,16 +117,26 @@ def register(
         >>> ksn.zoo.build("tiny", num_classes=5, filters=16).output_shape
         (None, 5)
     """
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(
+            f"register: `name` must be in snake case, got {name!r}. Use for example 'tiny_net'."
+        )
     if name in _ENTRIES:
         raise ValueError(f"register: the `name` {name!r} is taken. Choose another.")
+    for key, value in (("paper", paper), ("summary", summary)):
+        if not isinstance(value, str):
+            raise ValueError(f"register: `{key}` must be a string, got {value!r}. Use '' for none.")
+    input_shape = checks.image_shape("register", input_shape)
+    _check_callable("head", head)
 
     def decorate(body):
+        _check_callable("body", body)
         info = ModelInfo(
             name,
             paper,
             summary,
             dict(printed or {}),
-            tuple(input_shape),
+            input_shape,
             _sizes(body) | _sizes(head) | sizes,
             dict(printed_accuracy or {}),
         )
@@ -133,6 +144,11 @@ def register(
         return body
 
     return decorate
+
+
+def _check_callable(name, value):
+    if not callable(value):
+        raise ValueError(f"register: `{name}` must be a function, got {value!r}. Use a def.")
 
 
 def list_models(pattern: str | None = None, *, pretrained: bool = False) -> list[str]:
@@ -312,7 +328,7 @@ def _normalize(pixels):
 
 
 def _entry(owner, name):
-    if name not in _ENTRIES:
+    if not isinstance(name, str) or name not in _ENTRIES:
         raise ValueError(
             f"{owner}: unknown model `name` {name!r}.{checks.did_you_mean(name, _ENTRIES)} "
             "See keras_structnets.zoo.list_models()."

@@ -163,19 +163,3 @@ def test_copies_of_a_layer_draw_sparse_weights_of_their_own():
     assert not np.array_equal(first, second)
     assert ksn.initializers.SparseWeights(seed=5).get_config()["seed"] == 5
     assert ksn.initializers.SparseWeights().get_config()["seed"] is None
-
-
-def test_the_constraint_of_a_circulant_layer_follows_a_copy_for_another_size():
-    def spectrum(layer, sizes):
-        re, im = map(keras.ops.convert_to_numpy, ksn.ops.circulant_spectrum(layer.kernel, sizes))
-        return layer.step_size * np.max(re**2 + im**2)
-
-    stable = ksn.constraints.StableCirculant()
-    layer = ksn.layers.CirculantDiffusion2D(3, kernel_constraint=stable)
-    model = keras.Sequential([keras.Input((4, 4, 2)), layer])
-    copy = keras.models.clone_model(model, input_tensors=keras.Input((9, 7, 2))).layers[-1]
-    copy.kernel.assign(10 * copy.kernel)
-    copy.kernel.assign(copy.kernel.constraint(copy.kernel))
-    assert spectrum(copy, (9, 7)) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="`step_size` and `spatial_shape` are None"):
-        stable(np.ones((3, 3, 2)))

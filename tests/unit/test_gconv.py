@@ -124,7 +124,11 @@ def test_bad_shapes_fail_at_build(arguments, shape, message):
         ((3, 3, 1, 2, 3, 4), {"contract": 3}, r"contract=3 .* \(3, 2\) has 2"),
         ((7, 7, 1, 2, 3, 4), {}, r"kernel that spans \(7, 7\)"),
         ((3, 3, 1, 2, 3, 4), {"padding": "Valid"}, "Did you mean 'valid'"),
-        ((3, 3, 1, 2, 3, 4), {"bias": np.zeros(3)}, r"`bias` has shape \(3,\).*are \(4,\)"),
+        (
+            (3, 3, 1, 2, 3, 4),
+            {"bias": np.zeros(3)},
+            r"`bias` must have the shape \[4\], got \(3,\)",
+        ),
         ((3, 3, 1, 2, 3, 4), {"rank": 4}, "`rank` 4"),
         ((3, 3, 1, 2, 3, 4), {"rank": 3}, "rank=3.*needs"),
         ((3, 3, 1, 2, 3, 4), {"strides": (1, 2, 3)}, r"`strides`.*\(1, 2, 3\)"),

@@ -273,18 +273,43 @@ def test_an_op_says_when_it_needs_the_size_of_a_keras_tensor(op):
         op(keras.Input((None, 5, 2)), kernel)
 
 
-def test_a_stable_circulant_step_contracts_whatever_the_optimizer_does():
-    step = ksn.layers.CirculantDiffusion2D(
-        3, step_size=0.5, kernel_constraint=ksn.constraints.StableCirculant(0.5, (6, 5))
-    )
+@pytest.mark.parametrize("bound", [1, 2])
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("CirculantDiffusion", {}),
+        ("ExplicitDiffusion", {"padding": "same"}),
+        ("ExplicitDiffusion", {"padding": "periodic", "kernel_constraint": "non_neg"}),
+    ],
+)
+def test_a_bounded_step_stays_stable_whatever_the_optimizer_does(family, options, bound):
+    step = layer_of(family, 2, 3, step_size=0.5, bound=bound, **options)
     model = keras.Sequential([keras.Input((6, 5, 4)), step])
-    model.compile(keras.optimizers.Adam(1.0), "mse")
-    x = random(8, 6, 5, 4)
-    model.fit(x, -3 * x, verbose=0)
-    y = model.predict(x, verbose=0)
-    assert np.linalg.norm(y) <= np.linalg.norm(x) * (1 + 1e-6)
-    re, im = (numpy(part) for part in ksn.ops.circulant_spectrum(step.kernel, (6, 5)))
-    assert 0.5 * np.max(re**2 + im**2) == pytest.approx(1, abs=1e-5)
+    copy = keras.models.clone_model(model, input_tensors=keras.Input((9, 4, 4)))
+    for net in (model, copy):
+        net.compile(keras.optimizers.Adam(1.0), "mse")
+        x = random(8, *net.input_shape[1:])
+        net.fit(x, -3 * x, verbose=0)
+        assert np.linalg.norm(net.predict(x, verbose=0)) <= np.linalg.norm(x) * (1 + 1e-6)
+        (row,) = ksn.analysis.stability(net).layers
+        assert 0.5 * bound < row.product <= bound * (1 + 1e-4)  # it was scaled down
+
+
+def test_a_bound_is_refused_above_2_and_for_images_of_any_size():
+    with pytest.raises(ValueError, match="`bound` must be at most 2"):
+        ksn.layers.ExplicitDiffusion2D(bound=2.5)
+    with pytest.raises(ValueError, match="`bound`"):
+        ksn.layers.CirculantDiffusion2D(bound=-1)
+    with pytest.raises(ValueError, match="which `bound` needs"):
+        ksn.layers.ExplicitDiffusion2D(bound=1)(keras.Input((None, 8, 2)))
+    assert ksn.layers.ExplicitDiffusion2D(bound=0).bound is None
+
+
+@pytest.mark.parametrize("name", ["explicit_rd_a", "circulant_rd_a"])
+def test_networks_take_a_bound(name):
+    model = ksn.zoo.build(name, n_steps=1, bound=2)
+    bounds = [layer.bound for layer in model.layers if hasattr(layer, "bound")]
+    assert bounds == [2.0] * 3
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -1,0 +1,1 @@
+"""Hostile and wrong inputs from a seed: `python -m tests.fuzz --help`."""
