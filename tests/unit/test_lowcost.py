@@ -207,7 +207,9 @@ def test_bad_options_of_linear_mix_are_named(options, message):
 
 
 def test_kernels_of_linear_mix_that_do_not_match_are_named():
-    with pytest.raises(ValueError, match=r"`pointwise_kernel` has shape \(4, 2\).*need \(3, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"`pointwise_kernel` must have the shape \[3, 5\], got \(4, 2\)"
+    ):
         ksn.ops.linear_mix_conv(random(1, 5, 5, 3), random(3, 3, 5), random(4, 2))
 
 
