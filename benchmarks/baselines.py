@@ -37,16 +37,10 @@ class Einsum(keras.layers.Layer):
         )
 
 
-class TwoProducts(keras.layers.Layer):
-    """Two products of matrices, the least that a weighted l2 similarity needs."""
-
-    def build(self, input_shape):
-        n = input_shape[-1]
-        self.a = self.add_weight(shape=(n, n), name="a")
-        self.b = self.add_weight(shape=(n, n), name="b")
-
-    def call(self, x):
-        return ops.matmul(x, self.a) + ops.matmul(x, self.b)
+def two_products():
+    """Two products of matrices of 64 channels, the least that a weighted l2 similarity needs."""
+    first, second = (keras.layers.Dense(64, use_bias=False) for _ in range(2))
+    return lambda x: first(x) + second(x)
 
 
 class BroadcastSimilarity(ksn.layers.Similarity2D):
@@ -64,22 +58,6 @@ class BroadcastMEX(ksn.layers.MEX):
         beta = ops.convert_to_tensor(self.beta)
         terms = beta * (x[..., None] + ops.convert_to_tensor(self.offsets))
         return (ops.logsumexp(terms, axis=-2) - ops.log(float(x.shape[-1]))) / beta
-
-
-class Diffused(keras.layers.Layer):
-    """A diffusion of the low-cost networks after the 1x1 convolution of its reaction, not residual."""
-
-    def __init__(self, diffusion):
-        super().__init__()
-        self.diffusion = diffusion
-
-    def build(self, input_shape):
-        self.reaction = ksn.layers.GConv2D(input_shape[-1], (), 1, use_bias=False)
-        self.reaction.build(input_shape)
-        self.diffusion.build(input_shape)
-
-    def call(self, x):
-        return self.diffusion(self.reaction(x))
 
 
 def fully_coupled(channels, size=3):

@@ -8,6 +8,7 @@ stays if one of them is at least 1.25 times faster.
 """
 
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
@@ -55,17 +56,7 @@ def measure(operation, name, rounds):
 
 def steps_of(name, x, operation, backends):
     """A training step and a prediction, in which `backends` have a kernel for the operation."""
-
-    def with_backends(f):
-        def step():
-            before, kernels.BACKENDS[operation] = kernels.BACKENDS[operation], backends
-            try:
-                return f()
-            finally:
-                kernels.BACKENDS[operation] = before
-
-        return step
-
+    with_backends = mock.patch.dict(kernels.BACKENDS, {operation: backends})
     model = ksn.zoo.build(name, include_preprocessing=False, classifier_activation=None)
     predict = with_backends(lambda: ksn.zoo.predictor(model, batch_size=len(x)))()
     model.compile(keras.optimizers.SGD(1e-6), mean_square)

@@ -8,6 +8,7 @@ their time over ours.
 """
 
 import dataclasses
+from functools import partial
 
 import keras
 import numpy as np
@@ -18,9 +19,7 @@ from . import timing
 from .baselines import (
     BroadcastMEX,
     BroadcastSimilarity,
-    Diffused,
     Einsum,
-    TwoProducts,
     fully_coupled,
     model_of,
     stepper,
@@ -67,7 +66,6 @@ def cases():
             "Similarity2D, l2, 64 to 64 | two products of matrices",
             maps,
             lambda: ksn.layers.Similarity2D(64, **l2),
-            TwoProducts,
             1 / 1.5,
         ),
         similarity("Similarity2D, l2, 64 to 64 | broadcasting", maps, l2, 20),
@@ -102,10 +100,11 @@ def similarity(name, shape, options, goal, **more):
 def diffusion(name, shape, goal):
     """A diffusion with the 1x1 convolution of its reaction against a 3x3 convolution, forward."""
     layer, channels = getattr(ksn.layers, name), shape[-1]
+    reaction = partial(ksn.layers.GConv2D, channels, (), 1, use_bias=False)
     return Case(
         f"{name} with a 1x1 convolution, {channels} channels | Conv2D 3x3",
         shape,
-        lambda: Diffused(layer()),
+        lambda: keras.Sequential([reaction(), layer()]),
         lambda: fully_coupled(channels),
         goal,
         "forward",
@@ -158,10 +157,7 @@ def pair(case, training):
         theirs.set_weights(ours.get_weights())
     x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
     inputs = np.zeros((case.shape[0], 1), "float32") if training else x
-    return {
-        name: stepper(model, inputs, training)
-        for name, model in (("ours", ours), ("theirs", theirs))
-    }
+    return {"ours": stepper(ours, inputs, training), "theirs": stepper(theirs, inputs, training)}
 
 
 def break_even(name, goal, rounds):

@@ -143,15 +143,14 @@ def table(runs):
 
 
 def draw(runs):
-    """Accuracy by epoch of all runs at the rate of their row."""
+    """Accuracy by epoch of all runs."""
     figure = Figure((6, 4), layout="constrained")
     axes = figure.subplots()
     for name, found in runs.items():
         row, accuracy = found["row"], found["accuracy"]
-        if name.startswith(f"{row}, "):
-            label = row if name.endswith("seed 0") else None
-            colour = f"C{list(ROWS).index(row)}"
-            axes.plot(range(1, len(accuracy) + 1), accuracy, ".-", color=colour, label=label)
+        label = row if name.endswith("seed 0") else None
+        colour = f"C{list(ROWS).index(row)}"
+        axes.plot(range(1, len(accuracy) + 1), accuracy, ".-", color=colour, label=label)
     axes.set(xlabel="epoch", ylabel="accuracy on validation images")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

@@ -37,28 +37,21 @@ def compare(steps, rounds, ours, theirs, what, warm_up=3):
     return {
         f"times faster, {what}": middle,
         f"quartiles, {what}": [lower, upper],
-        f"milliseconds, {what}": [median(times[key]) for key in (ours, theirs)],
-    }
-
-
-def median(milliseconds):
-    """The median in four digits."""
-    return float(f"{statistics.median(milliseconds):.4g}")
-
-
-def environment():
-    """What a figure depends on."""
-    return {
-        "backend": keras.backend.backend(),
-        "keras": keras.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        f"milliseconds, {what}": [
+            float(f"{statistics.median(times[key]):.4g}") for key in (ours, theirs)
+        ],
     }
 
 
 def save(name, result, folder=RESULTS):
-    """Write <folder>/<name>_<backend>.json with the environment, and return its path."""
+    """Write <folder>/<name>_<backend>.json with what a figure depends on, and return its path."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{keras.backend.backend()}.json"
-    path.write_text(json.dumps(environment() | result, indent=2) + "\n", encoding="utf-8")
+    environment = {
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    path.write_text(json.dumps(environment | result, indent=2) + "\n", encoding="utf-8")
     return path

@@ -49,10 +49,6 @@ def command(*arguments, **environment):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_package_has_files():
-    assert len(FILES) > 20
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_file_imports_keras_and_numpy_and_nothing_else(path):
     name = path.relative_to(PACKAGE).as_posix()
@@ -98,3 +94,40 @@ def test_each_level_imports_only_the_levels_below_it():
 def test_ruff_finds_nothing():
     command("-m", "ruff", "check", ".")
     command("-m", "ruff", "format", "--check", ".")
+
+
+def code_of(path):
+    """(number, text) of each line of code: no blank lines, comments, imports and docstrings."""
+    text = path.read_text(encoding="utf-8")
+    strings = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)]
+    passed = {
+        number
+        for node in strings
+        if isinstance(node.value, ast.Constant)
+        for number in range(node.lineno, node.end_lineno + 1)
+    }
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if line and number not in passed and not line.startswith(("#", "import ", "from ")):
+            yield number, line
+
+
+def repeated(paths, length=10):
+    """Pairs of places that share `length` lines of code, each by its first line."""
+    seen, pairs = {}, []
+    for path in paths:
+        lines = list(code_of(path))
+        for i in range(len(lines) - length + 1):
+            window = tuple(text for _, text in lines[i : i + length])
+            place = f"{path.name}:{lines[i][0]}"
+            if seen.setdefault(window, place) != place:
+                pairs.append((seen[window], place))
+    return pairs
+
+
+def test_no_ten_lines_stand_in_two_places(tmp_path):
+    body = "\n".join(f"    x = x + {i}" for i in range(9))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(f'def f(x):\n    """{name}."""\n{body}\n')
+    assert repeated([tmp_path / "a.py", tmp_path / "b.py"]) == [("a.py:1", "b.py:1")]
+    assert repeated(FILES) == []

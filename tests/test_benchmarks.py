@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import figure1, kernels, layers, models, run, speed, timing
+from benchmarks import figure1, kernels, layers, models, normalization, run, speed, timing
 from benchmarks.baselines import Einsum, model_of
 from keras_structnets.__main__ import main
 from keras_structnets.ops.kernels import BACKENDS
 
+pytestmark = pytest.mark.no_backend  # the figures are of the machine, and not tested
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 NEEDS_TORCH = pytest.mark.skipif(not HAS_TORCH, reason="the references are PyTorch's")
 BACKEND = keras.backend.backend()
@@ -21,7 +22,6 @@ NETWORKS = ("explicit_rd_a", "implicit_rd_a", "linear_mix_a", "simnet_2layer", "
 
 
 @NEEDS_TORCH
-@pytest.mark.no_backend
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pytorch_reference_is_the_network_of_the_zoo(name):
     from benchmarks import pytorch_reference
@@ -90,7 +90,6 @@ def test_curves_are_drawn_for_numbers_and_bars_for_names():
     assert len(bars.axes[0].patches) == 1
 
 
-@pytest.mark.no_backend
 def test_the_table_of_goals_is_what_was_measured():
     assert speed.text() == (timing.RESULTS / "speed.md").read_text(encoding="utf-8")
 
@@ -102,7 +101,6 @@ def test_a_point_of_figure_1_has_all_layers():
 
 
 @NEEDS_TORCH
-@pytest.mark.no_backend
 def test_a_model_is_measured_against_its_reference(monkeypatch):
     from benchmarks import pytorch_reference
 
@@ -121,3 +119,12 @@ def test_a_kernel_is_measured_against_the_generic_form(monkeypatch):
     assert {"times faster, training", "times faster, predictor"} < set(found)
     assert before == BACKENDS
     assert set(kernels.NETWORKS) < set(BACKENDS)
+
+
+def test_normalization_is_measured_against_keras_own(monkeypatch):
+    saved = {}
+    monkeypatch.setattr(normalization, "NAMES", ("simnet_2layer",))
+    monkeypatch.setattr(timing, "save", lambda name, rows: saved.update({name: rows}))
+    normalization.main(batch=2, rounds=1)
+    (row,) = saved["normalization"].values()
+    assert row["ratio"] == pytest.approx(row["keras_ms"] / row["ours_ms"], rel=0.1)

@@ -1,4 +1,4 @@
-"""The tutorials run on each backend, their claims hold, and their notebooks are current."""
+"""The tutorials run, their claims hold, and their notebooks are current."""
 
 import json
 import runpy
@@ -12,6 +12,8 @@ from tests.unit.tiny_model import own_registry
 EACH = pytest.mark.parametrize("source", notebooks.SOURCES, ids=lambda path: path.stem)
 
 
+@pytest.mark.no_backend
+@pytest.mark.filterwarnings("ignore:FastICA did not converge")
 @EACH
 def test_a_tutorial_runs_and_its_claims_hold(source, capsys, monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot", reason="tutorials need the extra `train`")

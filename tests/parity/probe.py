@@ -72,7 +72,8 @@ def _step(layer, x, cotangent, rate):
     probe.train_on_batch(np.zeros((1, 1), "float32"), np.zeros((1,), "float32"))
     slopes = {}
     for name, after in _values(probe).items():
-        moved = np.where(before[name] == after, 0.0, before[name].astype("float64") - after)
+        with np.errstate(invalid="ignore"):  # infinity less infinity, which is not taken
+            moved = np.where(before[name] == after, 0.0, before[name].astype("float64") - after)
         slopes[name] = moved / rate  # an infinite weight that did not move has slope 0
     return np.array(keras.ops.convert_to_numpy(probe.y)), before, slopes
 

@@ -1,7 +1,5 @@
 """Layers of GConvNets and g_conv_net: errors, configs, saving, half precision, training."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -266,20 +264,3 @@ def test_g_conv_net_takes_images_of_any_size(shape):
     y = numpy(model(random(1, *shape) * 255, training=False))
     assert y.shape == (1, 7)
     assert np.sum(y) == pytest.approx(1, abs=1e-5)
-
-
-def test_g_conv_net_fits_compiled_without_a_warning():
-    model = ksn.zoo.build("g_conv_net", input_shape=(8, 8, 3), structure=(3, 3))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    before = [numpy(w).copy() for w in model.trainable_weights]
-    images = np.random.default_rng(0).uniform(0, 255, (8, 8, 8, 3)).astype("float32")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        history = model.fit(images, np.arange(8), batch_size=4, epochs=1, verbose=0)
-    assert [str(w.message) for w in caught if "keras_structnets" in w.filename] == []
-    assert np.isfinite(history.history["loss"][0])
-    moved = [
-        not np.array_equal(b, numpy(w))
-        for b, w in zip(before, model.trainable_weights, strict=True)
-    ]
-    assert all(moved)

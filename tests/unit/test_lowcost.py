@@ -1,7 +1,5 @@
 """Layers and networks of the low-cost parameterizations: shapes, configs, errors, hard values."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -12,10 +10,6 @@ FAMILIES = ["StencilConv", "LinearMixConv", "ExplicitDiffusion", "ImplicitDiffus
 FAMILIES += ["CirculantDiffusion"]
 DIFFUSIONS = FAMILIES[2:]
 NETWORKS = ["resnet", "mobilenet", "linear_mix", "explicit_rd", "implicit_rd", "circulant_rd"]
-# trainable parameters at 10 and 100 classes
-COUPLED = {"a": (1555274, 1578404), "b": (3494122, 3528772), "c": (6278730, 6324900)}
-MIXED = {"a": (195146, 218276), "b": (421738, 456388), "c": (742730, 788900)}
-SEPARATE = {"a": (101066, 124196), "b": (216106, 250756), "c": (377290, 423460)}
 
 families = pytest.mark.parametrize("family", FAMILIES)
 ranks = pytest.mark.parametrize("rank", [1, 2, 3])
@@ -314,28 +308,7 @@ def test_networks_take_a_bound(name):
     assert bounds == [2.0] * 3
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("letter", ["a", "b", "c"])
-def test_trainable_parameters_are_those_of_the_paper(network, letter):
-    sizes = {"resnet": COUPLED, "linear_mix": MIXED}.get(network, SEPARATE)
-    model = ksn.zoo.build(f"{network}_{letter}")
-    assert trainable(model) == sizes[letter][0]
-    features = model.layers[-2].input.shape[-1]
-    assert trainable(model) + 90 * (features + 1) == sizes[letter][1]
-
-
-@pytest.mark.parametrize("network", NETWORKS[3:])
-def test_a_network_trains_compiled_without_warnings(network):
-    sizes = {"widths": (4, 8), "n_steps": 1}
-    model = ksn.zoo.build(f"{network}_a", input_shape=(8, 8, 1), num_classes=3, **sizes)
-    x, labels = 255 * np.abs(random(6, 8, 8, 1)), np.arange(6) % 3
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", module="keras_structnets")
-        model.compile("adam", "sparse_categorical_crossentropy")
-        history = model.fit(x, labels, batch_size=3, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
-
-
+@pytest.mark.no_backend
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("shape", [(8, 8, 1), (1, 1, 3), (5, 7, 2)])
 def test_four_blocks_fit_into_a_small_image(network, shape):
@@ -364,7 +337,3 @@ def test_a_network_runs_on_an_image_of_odd_sizes():
 def test_bad_sizes_of_a_network_are_named(sizes, message):
     with pytest.raises(ValueError, match=message):
         ksn.zoo.build("explicit_rd_a", **sizes)
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

@@ -11,6 +11,8 @@ pretraining = pytest.importorskip(
 )
 SHAPE = (8, 8, 2)
 
+pytestmark = pytest.mark.filterwarnings("ignore:FastICA did not converge")  # few patches
+
 
 @pytest.fixture
 def images():

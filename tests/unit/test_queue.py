@@ -11,7 +11,7 @@ from keras_structnets.__main__ import main
 from keras_structnets.training import checkpoint
 from tests.unit.test_resume import same_weights
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = [pytest.mark.usefixtures("tiny_models"), pytest.mark.no_backend]
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=256, learning_rate=0.01)
 
 

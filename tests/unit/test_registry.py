@@ -241,6 +241,7 @@ def test_weights_of_a_trained_model_are_loaded(path):
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")  # of Keras, first
 def test_weights_of_another_model_are_refused(path, name, arguments):
     save(ksn.zoo.build(name, **arguments), path)
     with pytest.raises(
