@@ -23,6 +23,7 @@ from .baselines import (
     fully_coupled,
     model_of,
     stepper,
+    two_products,
 )
 
 BREAK_EVEN = (16, 32, 48, 64, 96, 128, 256)  # channels
@@ -66,6 +67,7 @@ def cases():
             "Similarity2D, l2, 64 to 64 | two products of matrices",
             maps,
             lambda: ksn.layers.Similarity2D(64, **l2),
+            two_products,
             1 / 1.5,
         ),
         similarity("Similarity2D, l2, 64 to 64 | broadcasting", maps, l2, 20),

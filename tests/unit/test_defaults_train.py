@@ -8,7 +8,9 @@ from sklearn.datasets import load_digits
 import keras_structnets as ksn
 from tests.cases import LAYERS
 
-pytestmark = pytest.mark.no_backend  # training once is enough; TensorFlow's 3-D stencils are slow
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="training once, on TensorFlow, is enough"
+)
 HELD_OUT = 360
 VECTORS = ("Similarity", "LinearSimilarity", "MEX")
 RESHAPED = {1: (16, 4), 2: (8, 8, 1), 3: (4, 4, 4, 1)}  # 64 pixels with 1, 2 or 3 spatial axes
