@@ -131,6 +131,22 @@ def _train(sub):
 
 
 @_command(
+    "reproduce",
+    "list the result tables of the papers, or train one of their rows",
+    "reproduce lowcost-table2 explicit_rd_a cifar10",
+)
+def _reproduce(sub):
+    sub.add_argument("table", nargs="?", metavar="TABLE", help="A table, such as gconv-table2.")
+    sub.add_argument("model", nargs="?", metavar="MODEL", help="A network of the table.")
+    sub.add_argument("data", nargs="?", metavar="DATA", help="A data set of the table.")
+    _add_dataset(sub, "Train on these images instead.")
+    sub.add_argument(
+        "--epochs", type=_positive, metavar="INT", help="A shorter version of the recipe."
+    )
+    _add_out(sub, "runs/TABLE_MODEL_DATA")
+
+
+@_command(
     "pretrain",
     "pre-train a SimNet on images without labels, and write runs/<name>_pretrained/",
     "pretrain simnet_2layer --dataset digits",

@@ -14,6 +14,7 @@ from keras_structnets.training._io import printable, require
 from keras_structnets.training.conversion import convert_and_save
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
+from keras_structnets.training.reproduce import rows as find_rows
 
 
 def list_models(pattern, pretrained, **formats):
@@ -96,6 +97,21 @@ def publish(runs, out, overwrite):
     results = training.publish(runs, out, overwrite=overwrite)
     weights = results["weights"]
     print(f"weights as {weights['dtype']}, {weights['bytes']:,} bytes: {weights['accuracy']:.2%}")
+
+
+def reproduce(table, model, data, dataset, epochs, out, overwrite):
+    """Print rows of the papers' result tables, or train the one that is given in full."""
+    rows = find_rows(table, model, data)
+    if data is None:
+        print("\n".join(map(str, rows)))
+        return
+    recipe = rows[0].shortened(epochs) if epochs else rows[0].recipe
+    if dataset:
+        recipe = dataclasses.replace(recipe, dataset=dataset)
+    out = out or f"runs/{table}_{model}_{data}"
+    training.train(recipe, out, overwrite=overwrite, verbose=verbosity())
+    if rows[0].accuracy is not None:
+        print(f"the paper prints {rows[0].accuracy}%")
 
 
 def convert(model, to, dataset, out, **options):

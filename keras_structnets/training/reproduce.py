@@ -37,6 +37,12 @@ class Row:
     recipe: Recipe
     accuracy: float | None = None
 
+    def shortened(self, epochs: int) -> Recipe:
+        """The recipe with fewer epochs; its drops of the learning rate come earlier in proportion."""
+        share = epochs / self.recipe.epochs
+        drops = tuple(sorted({max(1, round(share * drop)) for drop in self.recipe.drop_epochs}))
+        return dataclasses.replace(self.recipe, epochs=epochs, drop_epochs=drops)
+
     def __str__(self) -> str:
         printed = "" if self.accuracy is None else f"  {self.accuracy}%"
         return f"{self.table} {self.model} {self.dataset}{printed}"

@@ -1,10 +1,12 @@
 """The result tables of the papers as recipes."""
 
 import collections
+import json
 
 import pytest
 
 from keras_structnets import zoo
+from keras_structnets.__main__ import main
 from keras_structnets.training import reproduce
 
 pytestmark = pytest.mark.no_backend
@@ -60,3 +62,20 @@ def test_an_unknown_row_is_refused_with_what_there_is(chosen, words):
     with pytest.raises(ValueError) as error:
         reproduce.rows(*chosen)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_shorter_recipe_drops_the_rate_earlier():
+    (row,) = reproduce.rows("lowcost-table2", "linear_mix_a", "cifar10")
+    assert row.shortened(10).drop_epochs == (2, 4, 6, 8)
+    assert row.shortened(1).epochs == 1
+
+
+def test_the_command_lists_rows_and_trains_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "simnets-section6.4"]) in (None, 0)
+    assert "simnets-section6.4 nin_compact cifar10  72.3%" in capsys.readouterr().out
+    row = ["simnets-section6.4", "nin_compact", "cifar10"]
+    assert main(["reproduce", *row, "--dataset", "digits", "--epochs", "1"]) in (None, 0)
+    assert "the paper prints 72.3%" in capsys.readouterr().out
+    results = json.loads((tmp_path / "runs" / "_".join(row) / "results.json").read_text("utf-8"))
+    assert results["runs"][0]["epochs"] == 1
