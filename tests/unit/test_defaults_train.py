@@ -59,7 +59,7 @@ def network(name):
     first = conv(32, 3, padding="same", activation="relu")
     if name.startswith("GConv"):
         return [first, layer(4, (4,), 3), flatten, dense], RESHAPED[rank]
-    if "Similarity" in name:
+    if "Similarity" in name or name.startswith("LinearMix"):
         return [first, layer(64, 3), flatten, dense], RESHAPED[rank]
     return [first, layer(), flatten, dense], RESHAPED[rank]
 

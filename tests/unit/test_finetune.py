@@ -33,7 +33,7 @@ def photos(tmp_path_factory):
 def tuned(photos, tmp_path_factory):
     """The folder of a run that the command line fine-tuned with a frozen body."""
     out = tmp_path_factory.mktemp("runs") / "tuned"
-    options = ["--dataset", str(photos), "--epochs", "8", "--lr", "0.05", "--batch-size", "8"]
+    options = ["--dataset", str(photos), "--epochs", "30", "--lr", "0.05", "--batch-size", "8"]
     command = ["train", RECORD["model"], "--weights", RECORD["weights"], "--freeze", *options]
     assert main([*command, "--out", str(out)]) == 0
     return out
