@@ -54,7 +54,7 @@ def linear_mix_conv(
     dilation = checks.integers("linear_mix_conv", "dilation_rate", dilation_rate, rank)
     checks.not_both_strided_and_dilated("linear_mix_conv", strides, dilation)
     pointwise = kernels.select("pointwise", x)
-    if padding != "valid" and max(*strides, *dilation) == 1:
+    if padding != "valid" and max(strides + dilation) == 1:
         return depthwise_conv(_cyclic(x, stencils), stencils, padding) + pointwise(x, matrix)
     window = tuple(stencils.shape[:-1])
     x = _with_border(x, window, padding, strides, dilation)

@@ -35,7 +35,7 @@ class Statistics(NamedTuple):
         slope = slope + bend * change
         return self._replace(zeroth=zeroth, first=zeroth * slope, second=zeroth * (bend + slope**2))
 
-    def times(self, factor: float) -> Self:
+    def times(self, factor: float) -> "Statistics":
         """All sums times a factor."""
         return Statistics(*(factor * a for a in self))
 

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from keras_structnets import checks
 
 
-def _solved(name):
-    def attribute(self) -> Any:
+def _solved(name: str) -> property:
+    def attribute(self: "Whitening") -> Any:
         return self._solution[name]
 
     return property(attribute)

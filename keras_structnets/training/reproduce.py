@@ -49,7 +49,7 @@ class Row:
 
 
 # Section 4: Adam, 300 epochs, mini-batches of 100, rate 0.01 halved every 60 epochs
-LOWCOST = {
+LOWCOST: dict[str, Any] = {
     "epochs": 300,
     "batch_size": 100,
     "learning_rate": 0.01,
@@ -60,10 +60,10 @@ LOWCOST = {
 }
 # Section 4: Adam at 1e-3, mini-batches of 32; section 4.1: images resized to 42x42, crops of 38x38, flips;
 # section 4.3 (Tiny ImageNet): 80x80 and 64x64
-GCONV = {"batch_size": 32, "learning_rate": 1e-3}
+GCONV: dict[str, Any] = {"batch_size": 32, "learning_rate": 1e-3}
 GCONV_CROPS = {"cifar10": (42, 38), "cifar100": (42, 38), "tiny_imagenet": (80, 64)}
 # Section 6.1
-SIMNETS = {
+SIMNETS: dict[str, Any] = {
     "epochs": 300,
     "batch_size": 128,
     "optimizer": "nesterov",
@@ -74,7 +74,7 @@ SIMNETS = {
 }
 # Section 6.3: "the values that come built-in to Caffe". These are the settings of its solver
 # cifar10_full: 60,000, 5,000 and 5,000 steps of 100 images.
-CAFFE = {
+CAFFE: dict[str, Any] = {
     "epochs": 140,
     "batch_size": 100,
     "optimizer": "sgd",
@@ -83,8 +83,8 @@ CAFFE = {
     "drop_epochs": (120, 130),
     "weight_decay": 4e-3,
 }
-AUGMENTED = {"augmentation": ("crop", "flip")}
-MIXTURE = {"pretrain": "mixture"}
+AUGMENTED: dict[str, Any] = {"augmentation": ("crop", "flip")}
+MIXTURE: dict[str, Any] = {"pretrain": "mixture"}
 
 
 def rows(

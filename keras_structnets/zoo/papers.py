@@ -1,10 +1,12 @@
 """Results that the papers print for several networks at once."""
 
+from typing import Any
+
 UNAUGMENTED = " without augmentation"
 
 # GConvNets, Table 2: parameters; accuracy in percent with and without augmentation; the epoch of the
 # lowest validation loss with and without augmentation
-GCONV_TABLE_2 = {
+GCONV_TABLE_2: dict[str, dict[str, tuple[str, float, float, int, int]]] = {
     "cifar10": {
         "shufflenet_v2_x0_5": ("0.35M", 76.5, 60.5, 47, 9),
         "g_conv_net": ("1.43M", 88.4, 78.4, 71, 11),
@@ -53,7 +55,7 @@ GCONV_TABLE_2 = {
 }
 
 
-def table_2(name: str) -> dict[str, dict]:
+def table_2(name: str) -> dict[str, Any]:
     """What Table 2 of GConvNets prints for one network: sizes by classes, accuracy by data set.
 
     Example:
@@ -61,7 +63,8 @@ def table_2(name: str) -> dict[str, dict]:
         >>> papers.table_2("resnet18")["printed_accuracy"]["cifar10 without augmentation"]
         73.9
     """
-    printed, accuracy = {}, {}
+    printed: dict[int, str] = {}
+    accuracy: dict[str, float] = {}
     for (dataset, rows), num_classes in zip(GCONV_TABLE_2.items(), (10, 100, 200), strict=True):
         printed[num_classes], augmented, unaugmented, *_ = rows[name]
         accuracy |= {dataset: augmented, dataset + UNAUGMENTED: unaugmented}
