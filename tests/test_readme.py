@@ -68,4 +68,4 @@ def test_the_weights_of_a_record_load_and_tell_images_apart(folder):
 
 def test_a_trained_network_of_another_depth_is_refused():
     with pytest.raises(ValueError, match="the trained weights do not fit"):
-        zoo.build("linear_mix_a", weights="cifar10_jpeg", n_steps=3)
+        zoo.build("linear_mix_a", weights="cifar10", n_steps=3)

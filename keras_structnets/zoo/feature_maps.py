@@ -24,7 +24,7 @@ def features(model: keras.Model, layers: Sequence[str] | None = None) -> keras.M
         ValueError: for a layer that the model does not have, or a model without feature maps.
 
     Example:
-        >>> model = ksn.zoo.build("linear_mix_a", weights="cifar10_jpeg")
+        >>> model = ksn.zoo.build("linear_mix_a", weights="cifar10")
         >>> images = np.zeros((1, 32, 32, 3), "uint8")
         >>> maps = ksn.zoo.features(model).predict(images, verbose=0)
         >>> {found.ndim for found in maps.values()}

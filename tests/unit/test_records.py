@@ -172,7 +172,7 @@ def test_the_card_has_budget_standard_error_and_test_accuracy(place):
 
 
 def test_the_card_has_the_difference_from_the_paper():
-    card = report.record_card_of(RECORDS / "linear_mix_a_cifar10_jpeg")
+    card = report.record_card_of(RECORDS / "linear_mix_a_cifar10")
     assert "| paper's accuracy | 91.3% |" in card
     assert "| difference from the paper | -11.1 points |" in card
 
