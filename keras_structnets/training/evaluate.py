@@ -140,7 +140,7 @@ def predict(
     Example:
         >>> sea = np.full((32, 32, 3), [40, 110, 180], "uint8")
         >>> keras.utils.save_img("sea.png", sea, scale=False)
-        >>> [(path, name, output)] = ksn.training.predict("caffe_convnet_cifar10_jpeg", ["sea.png"])
+        >>> [(path, name, output)] = ksn.training.predict("caffe_convnet_cifar10", ["sea.png"])
         >>> path, name, round(output, 1)
         ('sea.png', 'airplane', 0.4)
     """
