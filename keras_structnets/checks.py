@@ -209,19 +209,26 @@ def static_size(owner, axes, shape):
         )
 
 
-def image_shape(owner, shape):
-    """`shape` as (height, width, channels), channels last."""
-    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+_SHAPES = {
+    1: "(steps, channels)",
+    2: "(height, width, channels)",
+    3: "(depth, height, width, channels)",
+}
+
+
+def input_shape(owner, shape, ranks=(2,)):
+    """`shape` as (*spatial, channels), channels last, with one of `ranks` spatial axes."""
+    if not isinstance(shape, (tuple, list)) or len(shape) - 1 not in ranks:
         raise ValueError(
-            f"{owner}: `input_shape` must be (height, width, channels), got {shape!r}. "
-            "Use for example input_shape=(32, 32, 3)."
+            f"{owner}: `input_shape` must be {' or '.join(_SHAPES[rank] for rank in ranks)}, "
+            f"got {shape!r}. Use for example input_shape={(*[32] * max(ranks), 3)}."
         )
-    shape = integers(owner, "input_shape", shape, 3)
-    if shape[0] in (1, 3) and shape[1] > 4 and shape[2] > 4:
+    shape = integers(owner, "input_shape", shape, len(shape))
+    if shape[0] in (1, 3) and min(shape[1:]) > 4:
         raise ValueError(
             f"{owner}: `input_shape` {shape} looks like channels first. Use channels last: "
-            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your images with "
-            "numpy.moveaxis(images, 1, -1)."
+            f"input_shape={(*shape[1:], shape[0])}, and move the channels of your data with "
+            "numpy.moveaxis(x, 1, -1)."
         )
     return shape
 

@@ -4,6 +4,7 @@ import keras
 
 from keras_structnets import checks, layers
 from keras_structnets.blocks._names import part
+from keras_structnets.ranks import of_rank
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -15,6 +16,7 @@ def gconv_skip_block(
     kernel_size: Sizes = 3,
     strides: Sizes = 2,
     name: str | None = None,
+    rank: int = 2,
 ) -> Tensor:
     """A chain of `skips + 1` generalized convolutions with a skip over every two of them.
 
@@ -24,16 +26,17 @@ def gconv_skip_block(
     has 4. Its Figure 3 is known by its caption alone; this reading reproduces the printed numbers
     of parameters.
 
-    Shapes: [b, h, w, m, *S] -> [b, ceil(h / strides), ceil(w / strides), filters, *structure].
+    Shapes: [b, *spatial, m, *S] -> [b, *ceil(spatial / strides), filters, *structure].
 
     Args:
         x: a structured feature map.
         skips: number of skips, at least 1.
         filters: number of output channels of each convolution.
         structure: structure of each output.
-        kernel_size: an integer, or two.
-        strides: an integer, or two.
+        kernel_size: an integer, or one for each spatial axis.
+        strides: an integer, or one for each spatial axis.
         name: prefix of the layers' names.
+        rank: number of spatial axes, which the input's shape alone does not tell.
 
     Raises:
         ValueError: if a number is too small.
@@ -48,12 +51,12 @@ def gconv_skip_block(
     """
     checks.integer("gconv_skip_block", "skips", skips)
     size = (filters, structure, kernel_size)
-    skip = gconv_prelu(x, *size, strides, part(name, "projection"))
-    x = gconv_prelu(x, *size, strides, part(name, "convolution1"))
+    skip = gconv_prelu(x, *size, strides, part(name, "projection"), rank)
+    x = gconv_prelu(x, *size, strides, part(name, "convolution1"), rank)
     for i in range(2, skips + 2):
-        y = gconv_norm(x, *size, name=part(name, f"convolution{i}"))
+        y = gconv_norm(x, *size, name=part(name, f"convolution{i}"), rank=rank)
         y = keras.layers.Add(name=part(name, f"sum{i}"))([y, skip])
-        x, skip = structured_prelu(y, part(name, f"prelu{i}")), x
+        x, skip = structured_prelu(y, part(name, f"prelu{i}"), rank), x
     return x
 
 
@@ -64,26 +67,28 @@ def gconv_prelu(
     kernel_size: Sizes,
     strides: Sizes = 1,
     name: str | None = None,
+    rank: int = 2,
 ) -> Tensor:
     """Generalized convolution, batch normalization, PReLU.
 
-    Shapes: [b, h, w, m, *S] -> [b, h', w', filters, *structure].
+    Shapes: [b, *spatial, m, *S] -> [b, *spatial', filters, *structure].
 
     Args:
         x: a structured feature map.
         filters: number of output channels.
         structure: structure of the output.
-        kernel_size: an integer, or two.
-        strides: an integer, or two; the padding is "same".
+        kernel_size: an integer, or one for each spatial axis.
+        strides: an integer, or one for each spatial axis; the padding is "same".
         name: prefix of the layers' names.
+        rank: number of spatial axes, which the input's shape alone does not tell.
 
     Example:
         >>> x = keras.Input((32, 32, 1, 3, 1))  # one channel of structure (3, 1)
         >>> ksn.blocks.gconv_prelu(x, filters=2, structure=(4, 4), kernel_size=3).shape
         (None, 32, 32, 2, 4, 4)
     """
-    x = gconv_norm(x, filters, structure, kernel_size, strides, name)
-    return structured_prelu(x, part(name, "prelu"))
+    x = gconv_norm(x, filters, structure, kernel_size, strides, name, rank)
+    return structured_prelu(x, part(name, "prelu"), rank)
 
 
 def gconv_norm(
@@ -93,6 +98,7 @@ def gconv_norm(
     kernel_size: Sizes,
     strides: Sizes = 1,
     name: str | None = None,
+    rank: int = 2,
 ) -> Tensor:
     """Generalized convolution without bias and batch normalization: `gconv_prelu` without PReLU.
 
@@ -107,24 +113,24 @@ def gconv_norm(
         (None, 16, 16, 2, 4, 4)
     """
     x = checks.tensor("gconv_norm", "x", x)
-    x = layers.GConv2D(filters, structure, kernel_size, strides, "same", use_bias=False, name=name)(
-        x
-    )
-    x = layers.Destructure(name=part(name, "destructure"))(x)
+    conv = of_rank(layers, "GConv", checks.one_of("gconv_norm", "rank", rank, (1, 2, 3)))
+    x = conv(filters, structure, kernel_size, strides, "same", use_bias=False, name=name)(x)
+    x = layers.Destructure(rank, name=part(name, "destructure"))(x)
     x = layers.BatchNormalization(momentum=0.9, name=part(name, "normalization"))(x)
     return layers.Structure(structure, name=part(name, "structure"))(x)
 
 
-def structured_prelu(x: Tensor, name: str | None = None) -> Tensor:
+def structured_prelu(x: Tensor, name: str | None = None, rank: int = 2) -> Tensor:
     """PReLU with a slope for each structure element, 0.25 at first as in He et al. (2015).
 
-    Shapes: [b, h, w, m, *S] -> the same; slopes [m, *S].
+    Shapes: [b, *spatial, m, *S] -> the same, with `rank` spatial axes; slopes [m, *S].
 
     Example:
         >>> y = ksn.blocks.structured_prelu(-np.ones((1, 8, 8, 2, 3, 3)))
         >>> keras.ops.convert_to_numpy(y).max().item()
         -0.25
     """
-    x = checks.tensor("structured_prelu", "x", x, (..., None, None, None))
+    rank = checks.one_of("structured_prelu", "rank", rank, (1, 2, 3))
+    x = checks.tensor("structured_prelu", "x", x, (..., *[None] * (rank + 1)))
     slope = keras.initializers.Constant(0.25)
-    return keras.layers.PReLU(slope, shared_axes=[1, 2], name=name)(x)
+    return keras.layers.PReLU(slope, shared_axes=list(range(1, rank + 1)), name=name)(x)

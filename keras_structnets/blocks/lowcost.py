@@ -1,4 +1,4 @@
-"""Steps of the low-cost networks, [b, h, w, c] -> [b, h, w, c], and the layer that connects them.
+"""Steps of the low-cost networks, and the layer that connects them, for series, images and volumes.
 
 Throughout, `N` is batch normalization without scale and offset, which the paper's parameter counts
 need, and no convolution has a bias. The moving averages of `N` follow at the rate of 0.1 a step.
@@ -9,6 +9,7 @@ from keras import layers as keras_layers
 from keras_structnets import checks, layers
 from keras_structnets.blocks._names import part
 from keras_structnets.blocks.simnets import normalization
+from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -22,7 +23,7 @@ def resnet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> T
 
     The adjoint of a convolution is one with the mirrored kernel: `K_2^T` is a convolution too.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
     `name` the prefix of the layers' names.
 
     Example:
@@ -31,7 +32,7 @@ def resnet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> T
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16, 16), (3, 3, 16, 16)])
     """
-    y = checks.image("resnet_step", "y", y, (2,))
+    y = checks.image("resnet_step", "y", y)
     x = _norm_relu(_conv(y, kernel_size, part(name, "convolution1")), name)
     return y + _conv(x, kernel_size, part(name, "convolution2"))
 
@@ -39,7 +40,7 @@ def resnet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> T
 def mobilenet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`relu(N(M relu(N(K y))))`, eq. 13, `K` depthwise.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
     `name` the prefix of the layers' names.
 
     Example:
@@ -48,16 +49,16 @@ def mobilenet_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (1, 1, 16, 16)])
     """
-    y = checks.image("mobilenet_step", "y", y, (2,))
+    y = checks.image("mobilenet_step", "y", y)
     depthwise = part(name, "depthwise")
-    x = layers.StencilConv2D(kernel_size, name=depthwise)(y)
+    x = of_rank(layers, "StencilConv", rank_of(y))(kernel_size, name=depthwise)(y)
     return reaction(_norm_relu(x, depthwise), part(name, "pointwise"))
 
 
 def linear_mix_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
     """`resnet_step` with the operators `K + M` of eq. 7.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two,
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
     `name` the prefix of the layers' names.
 
     Example:
@@ -66,7 +67,7 @@ def linear_mix_step(y: Tensor, kernel_size: Sizes = 3, name: str | None = None) 
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(3, 3, 16), (16, 16), (3, 3, 16), (16, 16)])
     """
-    y = checks.image("linear_mix_step", "y", y, (2,))
+    y = checks.image("linear_mix_step", "y", y)
     x = _norm_relu(_mix(y, kernel_size, part(name, "mix1")), name)
     return y + _mix(x, kernel_size, part(name, "mix2"))
 
@@ -80,8 +81,8 @@ def explicit_rd_step(
 ) -> Tensor:
     """`y + h (-K^T K y + relu(N(M y)))`, eq. 9, `K` depthwise.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
-    is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `ExplicitDiffusion2D`.
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
+    `step_size` is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `ExplicitDiffusion2D`.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -89,8 +90,8 @@ def explicit_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    y = checks.image("explicit_rd_step", "y", y, (2,))
-    diffusion = layers.ExplicitDiffusion2D(
+    y = checks.image("explicit_rd_step", "y", y)
+    diffusion = of_rank(layers, "ExplicitDiffusion", rank_of(y))(
         kernel_size, step_size=step_size, bound=bound, name=part(name, "diffusion")
     )
     return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
@@ -101,8 +102,8 @@ def implicit_rd_step(
 ) -> Tensor:
     """`(I + h K^T K)^-1 (y + h relu(N(M y)))`, eq. 11, `K` depthwise and periodic.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
-    is `h`, above 0, `name` the prefix of the layers' names.
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
+    `step_size` is `h`, above 0, `name` the prefix of the layers' names.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -110,8 +111,8 @@ def implicit_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    y = checks.image("implicit_rd_step", "y", y, (2,))
-    diffusion = layers.ImplicitDiffusion2D(
+    y = checks.image("implicit_rd_step", "y", y)
+    diffusion = of_rank(layers, "ImplicitDiffusion", rank_of(y))(
         kernel_size, step_size=step_size, name=part(name, "diffusion")
     )
     return diffusion(y + step_size * reaction(y, part(name, "reaction")))
@@ -129,8 +130,8 @@ def circulant_rd_step(
     Not in the paper: the largest eigenvalue of `h K^T K` is bounded by 1. Without it, Adam at
     0.01 diverges.
 
-    Shapes: [b, h, w, c] -> [b, h, w, c]. `kernel_size` is an integer or two, `step_size`
-    is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `CirculantDiffusion2D`.
+    Shapes: [b, *spatial, c] -> the same. `kernel_size` is an integer, or one for each spatial axis,
+    `step_size` is `h`, above 0, `name` the prefix of the layers' names, `bound` as in `CirculantDiffusion2D`.
 
     Example:
         >>> y = keras.Input((32, 32, 16))
@@ -138,41 +139,43 @@ def circulant_rd_step(
         >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
         ((None, 32, 32, 16), [(1, 1, 16, 16), (3, 3, 16)])
     """
-    y = checks.image("circulant_rd_step", "y", y, (2,))
-    diffusion = layers.CirculantDiffusion2D(
+    y = checks.image("circulant_rd_step", "y", y)
+    diffusion = of_rank(layers, "CirculantDiffusion", rank_of(y))(
         kernel_size, step_size=step_size, bound=bound, name=part(name, "diffusion")
     )
     return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
 
 def connecting_layer(x: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
-    """`N([x; K x])`, `K` depthwise, then 2x2 average pooling.
+    """`N([x; K x])`, `K` depthwise, then average pooling of windows of size 2.
 
-    Shapes: [b, h, w, c] -> [b, ceil(h/2), ceil(w/2), 2c].
+    Shapes: [b, *spatial, c] -> [b, *ceil(spatial / 2), 2c].
 
     Example:
         >>> ksn.blocks.connecting_layer(keras.Input((32, 32, 16))).shape
         (None, 16, 16, 32)
     """
-    x = checks.image("connecting_layer", "x", x, (2,))
-    filtered = layers.StencilConv2D(kernel_size, name=part(name, "depthwise"))(x)
+    x = checks.image("connecting_layer", "x", x)
+    filtered = of_rank(layers, "StencilConv", rank_of(x))(
+        kernel_size, name=part(name, "depthwise")
+    )(x)
     x = keras_layers.Concatenate(name=part(name, "concatenation"))([x, filtered])
     x = normalization(part(name, "normalization"))(x)
-    return layers.MEXPooling2D(
+    return of_rank(layers, "MEXPooling", rank_of(x))(
         2, padding="same", beta=0.0, trainable_beta=False, name=part(name, "pooling")
     )(x)
 
 
 def opening_layer(x: Tensor, filters: int, name: str | None = None) -> Tensor:
-    """`relu(N(K x))`, `K` a 5x5 convolution.
+    """`relu(N(K x))`, `K` a convolution of kernel size 5.
 
-    Shapes: [b, h, w, c] -> [b, h, w, filters].
+    Shapes: [b, *spatial, c] -> [b, *spatial, filters].
 
     Example:
         >>> ksn.blocks.opening_layer(keras.Input((32, 32, 3)), filters=16).shape
         (None, 32, 32, 16)
     """
-    x = checks.image("opening_layer", "x", x, (2,))
+    x = checks.image("opening_layer", "x", x)
     filters = checks.integer("opening_layer", "filters", filters)
     return _norm_relu(_conv(x, 5, name, filters), name)
 
@@ -183,14 +186,14 @@ def _norm_relu(x, name):
 
 
 def _mix(x, kernel_size, name):
-    mix = layers.LinearMixConv2D(
+    mix = of_rank(layers, "LinearMixConv", rank_of(x))(
         x.shape[-1], kernel_size, padding="same", use_bias=False, name=name
     )
     return mix(x)
 
 
 def _conv(x, kernel_size, name, filters=None):
-    conv = layers.GConv2D(
+    conv = of_rank(layers, "GConv", rank_of(x))(
         filters or x.shape[-1],
         (),
         kernel_size,

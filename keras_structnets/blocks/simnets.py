@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 
-from keras import initializers, layers
+import keras
+from keras import initializers
 
-from keras_structnets import checks
+from keras_structnets import checks, layers
 from keras_structnets.blocks._names import part
 from keras_structnets.initializers import SparseWeights
-from keras_structnets.layers import (
-    MEX,
-    BatchNormalization,
-    GlobalMEXPooling2D,
-    Similarity2D,
-)
+from keras_structnets.layers import MEX, BatchNormalization
+from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Sizes, Tensor
 
 
@@ -38,7 +35,7 @@ def whitened_similarity(
     its own between the two, so that random filters start as pre-trained ones do, with outputs of
     mean 0 and variance 1; it can be folded into the convolution.
 
-    Shapes: [b, h, w, c] -> [b, h', w', templates].
+    Shapes: [b, *spatial, c] -> [b, *spatial', templates].
 
     Args:
         x: feature maps.
@@ -67,18 +64,19 @@ def whitened_similarity(
         ((None, 32, 32, 32), ['similarity_whitening', 'similarity_normalization', 'similarity'])
     """
     owner = "whitened_similarity"
-    x = checks.image(owner, "x", x, (2,))
+    x = checks.image(owner, "x", x)
     filters = checks.integer(owner, "filters", filters)
     padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
-    kernel_size = checks.integers(owner, "kernel_size", kernel_size, 2)
-    strides = checks.integers(owner, "strides", strides, 2)
+    kernel_size = checks.integers(owner, "kernel_size", kernel_size, rank_of(x))
+    strides = checks.integers(owner, "strides", strides, rank_of(x))
     if noise != 0:
         noise = checks.positive(owner, "noise", noise)
-        x = layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
-    x = layers.Conv2D(filters, kernel_size, strides, padding, name=f"{name}_whitening")(x)
+        x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
+    conv = of_rank(keras.layers, "Conv", rank_of(x))
+    x = conv(filters, kernel_size, strides, padding, name=f"{name}_whitening")(x)
     if normalize:
         x = normalization(f"{name}_normalization")(x)
-    return Similarity2D(
+    return of_rank(layers, "Similarity", rank_of(x))(
         filters if templates is None else templates,
         p=p,
         trainable_p=trainable_p,
@@ -105,7 +103,7 @@ def mex_classifier(
 
     The layers are called `classification` and `logits`.
 
-    Shapes: [b, h, w, n] -> [b, num_classes].
+    Shapes: [b, *spatial, n] -> [b, num_classes].
 
     Example:
         >>> features = keras.Input((8, 8, 64))
@@ -113,11 +111,12 @@ def mex_classifier(
         >>> model.output_shape, model.count_params()  # offsets [64, 10] and two betas
         ((None, 10), 642)
     """
-    features = checks.image("mex_classifier", "features", features, (2,))
+    features = checks.image("mex_classifier", "features", features)
     offset_stddev = checks.positive("mex_classifier", "offset_stddev", offset_stddev)
     offsets = initializers.RandomNormal(stddev=offset_stddev)
     scores = MEX(num_classes, beta=beta, offsets_initializer=offsets, name="classification")
-    return GlobalMEXPooling2D(beta=pool_beta, name="logits")(scores(features))
+    pooling = of_rank(layers, "GlobalMEXPooling", rank_of(features))
+    return pooling(beta=pool_beta, name="logits")(scores(features))
 
 
 def normalization(name: str | None = None) -> BatchNormalization:
@@ -135,7 +134,7 @@ def normalization(name: str | None = None) -> BatchNormalization:
 def mlp_conv(x: Tensor, widths: Sequence[int], kernel_size: Sizes, name: str) -> Tensor:
     """Convolution and 1x1 convolutions, each with ReLU (Network in Network, section 3.2).
 
-    Shapes: [b, h, w, c] -> [b, h, w, widths[-1]].
+    Shapes: [b, *spatial, c] -> [b, *spatial, widths[-1]].
 
     Args:
         x: feature maps.
@@ -149,11 +148,10 @@ def mlp_conv(x: Tensor, widths: Sequence[int], kernel_size: Sizes, name: str) ->
         >>> [tuple(w.shape) for w in model.weights]
         [(5, 5, 3, 16), (16,), (1, 1, 16, 8), (8,)]
     """
-    x = checks.image("mlp_conv", "x", x, (2,))
-    kernel_size = checks.integers("mlp_conv", "kernel_size", kernel_size, 2)
+    x = checks.image("mlp_conv", "x", x)
+    kernel_size = checks.integers("mlp_conv", "kernel_size", kernel_size, rank_of(x))
+    conv = of_rank(keras.layers, "Conv", rank_of(x))
     for i, width in enumerate(checks.structure("mlp_conv", "widths", widths)):
         size = kernel_size if i == 0 else 1
-        x = layers.Conv2D(width, size, padding="same", activation="relu", name=part(name, str(i)))(
-            x
-        )
+        x = conv(width, size, padding="same", activation="relu", name=part(name, str(i)))(x)
     return x

@@ -13,8 +13,8 @@ def features(model: keras.Model, layers: Sequence[str] | None = None) -> keras.M
     It shares layers and weights with `model`.
 
     Args:
-        model: any functional `keras.Model` on images [b, height, width, c], of this zoo or not.
-        layers: names of layers, whose outputs are returned; None for the last feature map [b, h, w, c] of
+        model: any functional `keras.Model` on series, images or volumes [b, *spatial, c], of this zoo or not.
+        layers: names of layers, whose outputs are returned; None for the last feature map [b, *spatial, c] of
             each spatial size, as a detector or a segmentation head takes them.
 
     Returns:
@@ -40,16 +40,18 @@ def features(model: keras.Model, layers: Sequence[str] | None = None) -> keras.M
         names = [checks.one_of("features", "layers", name, outputs) for name in layers]
     if not names:
         raise ValueError(
-            f"features: {model.name!r} has no feature maps [b, h, w, c]. Name layers, as in "
+            f"features: {model.name!r} has no feature maps [b, *spatial, c]. Name layers, as in "
             f"layers={list(outputs)[-1:]}."
         )
     return keras.Model(model.input, {name: outputs[name] for name in names}, name=model.name)
 
 
 def _last_of_each_size(outputs):
-    """Names of layers, one for each (height, width)."""
+    """Names of layers, one for each size of the maps."""
     last = {}
-    for name, output in list(outputs.items())[1:]:  # the first is the image
-        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4:
-            last[tuple(output.shape[1:3])] = name
+    image, *others = outputs.items()
+    rank = len(image[1].shape)
+    for name, output in others:
+        if isinstance(output, keras.KerasTensor) and len(output.shape) == rank:
+            last[tuple(output.shape[1:-1])] = name
     return list(last.values())

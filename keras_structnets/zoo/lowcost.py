@@ -4,7 +4,7 @@ from functools import partial
 from itertools import pairwise
 
 from keras_structnets import blocks, checks
-from keras_structnets.zoo.registry import register
+from keras_structnets.zoo.registry import RANKS, register
 
 PAPER = "Low-cost parameterizations"
 WIDTHS = {"a": (32, 64, 128), "b": (48, 96, 192), "c": (32, 64, 128, 256)}
@@ -136,5 +136,6 @@ for _body, _printed, _summary in _FAMILIES:
             summary=f"{_summary}, widths {'-'.join(map(str, _widths))}",
             printed=_printed[_letter],
             printed_accuracy=_accuracy(_body.__name__, _letter),
+            ranks=RANKS,
             widths=_widths,
         )(_body)

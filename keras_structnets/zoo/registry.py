@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_structnets import checks
+from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
 from keras_structnets.zoo import weights as stored
@@ -20,7 +21,8 @@ from keras_structnets.zoo.flops import Flops, flops
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+POOLINGS = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}
+RANKS = (1, 2, 3)  # of series, images and volumes
 
 _ENTRIES: dict[str, "_Entry"] = {}
 
@@ -34,9 +36,10 @@ class ModelInfo:
         paper: the paper that describes it.
         summary: one line.
         printed: trainable parameters as the paper prints them, by number of classes.
-        input_shape: the default, (height, width, channels).
+        input_shape: the default, (*spatial, channels).
         sizes: the architecture's own arguments and their defaults.
         printed_accuracy: accuracy in percent as the paper prints it, by data set.
+        ranks: numbers of spatial axes that it is built for.
 
     Example:
         >>> info = ksn.zoo.info("simnet_2layer")
@@ -51,6 +54,7 @@ class ModelInfo:
     input_shape: tuple[int, ...]
     sizes: dict[str, Any]
     printed_accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
+    ranks: tuple[int, ...] = (2,)
 
     @property
     def records(self) -> dict[str, records.Record]:
@@ -77,8 +81,8 @@ class _Entry:
 
 
 def dense_head(features: Tensor, num_classes: int) -> Tensor:
-    """Global average pooling and a dense layer: [b, h, w, c] -> logits [b, num_classes]."""
-    x = keras.layers.GlobalAveragePooling2D(name="global_pooling")(features)
+    """Global average pooling and a dense layer: [b, *spatial, c] -> logits [b, num_classes]."""
+    x = _pooled(features, "avg")
     return keras.layers.Dense(num_classes, name="logits")(x)
 
 
@@ -92,6 +96,7 @@ def register(
     head: Callable[..., Tensor] = dense_head,
     normalize: bool = True,
     printed_accuracy: dict[str, float] | None = None,
+    ranks: Sequence[int] | None = None,
     **sizes: Any,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Decorate `body(x, **sizes) -> features` as the architecture `name`.
@@ -101,10 +106,12 @@ def register(
         paper: the paper that describes it.
         summary: one line.
         printed: trainable parameters as the paper prints them, by number of classes.
-        input_shape: the default (height, width, channels).
+        input_shape: the default (*spatial, channels).
         head: `head(features, num_classes, **sizes) -> logits`.
         normalize: whether pixels are normalized before `body`; False where it does that itself.
         printed_accuracy: accuracy in percent as the paper prints it, by data set.
+        ranks: numbers of spatial axes that `body` and `head` take: 1 for series, 2 for images, 3 for
+            volumes; None for that of `input_shape`.
         **sizes: defaults that replace those of `body` and `head`: one body serves several names.
 
     Raises:
@@ -126,7 +133,8 @@ def register(
     for key, value in (("paper", paper), ("summary", summary)):
         if not isinstance(value, str):
             raise ValueError(f"register: `{key}` must be a string, got {value!r}. Use '' for none.")
-    input_shape = checks.image_shape("register", input_shape)
+    input_shape = checks.input_shape("register", input_shape, RANKS)
+    ranks = (len(input_shape) - 1,) if ranks is None else tuple(ranks)
     _check_callable("head", head)
 
     def decorate(body):
@@ -139,6 +147,7 @@ def register(
             input_shape,
             _sizes(body) | _sizes(head) | sizes,
             dict(printed_accuracy or {}),
+            ranks,
         )
         _ENTRIES[name] = _Entry(info, body, head, normalize)
         return body
@@ -216,15 +225,16 @@ def build(
 
     Args:
         architecture: one of `list_models()`.
-        input_shape: (height, width, channels), channels last; None for the architecture's own, or
-            that of the trained weights.
+        input_shape: (height, width, channels) of images, channels last; (steps, channels) of series or
+            (depth, height, width, channels) of volumes for a network whose `info(architecture).ranks`
+            have 1 or 3; None for the architecture's own, or that of the trained weights.
         num_classes: number of outputs; None for 10, or that of the trained weights. With trained weights
             and another number, what depends on it starts from random weights, and a warning says so.
         classifier_activation: activation of the outputs; None gives logits.
-        include_top: False stops at the features [b, h, w, c], before the classifier.
+        include_top: False stops at the features [b, *spatial, c], before the classifier.
         pooling: with include_top=False, "avg" or "max" pools the features to [b, c].
         include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
-            False takes pixels that are normalized already.
+            False takes pixels that are normalized already. Series are always taken as they are.
         weights: None for random ones; the data set of one of `info(architecture).records`, whose weights come
             with the package; or the path of a `.weights.h5` or `.keras` file of the same model: the same
             name, num_classes, include_top and sizes; or the address of such a file with its checksum,
@@ -233,7 +243,7 @@ def build(
         **sizes: the architecture's own arguments, see `info(architecture).sizes`.
 
     Returns:
-        A `keras.Model` from [b, height, width, channels] to [b, num_classes], whose layer `logits` makes the
+        A `keras.Model` from [b, *input_shape] to [b, num_classes], whose layer `logits` makes the
         logits.
 
     Raises:
@@ -257,9 +267,13 @@ def build(
         sizes = record.sizes | sizes
     _check_sizes(owner, entry, sizes)
     sizes = entry.info.sizes | sizes
-    shape, num_classes = _shape_and_classes(owner, record or entry.info, input_shape, num_classes)
+    if input_shape is None:
+        input_shape = (record or entry.info).input_shape
+    shape = checks.input_shape(owner, input_shape, entry.info.ranks)
+    num_classes = _num_classes(owner, record, num_classes)
     pixels = keras.Input(shape, name="pixels")
-    x = _normalize(pixels) if include_preprocessing and entry.normalize else pixels
+    normalize = include_preprocessing and entry.normalize and rank_of(pixels) > 1
+    x = _normalize(pixels) if normalize else pixels
     features = _call(entry.body, sizes, x)
     if include_top:
         outputs = _classifier(
@@ -277,12 +291,11 @@ def build(
     return model
 
 
-def _shape_and_classes(owner, known, input_shape, num_classes):
-    """What was given, or that of the `known` record or architecture."""
+def _num_classes(owner, record, num_classes):
+    """What was given, or that of the record."""
     if num_classes is None:
-        num_classes = len(known.class_names) if isinstance(known, records.Record) else 10
-    shape = known.input_shape if input_shape is None else input_shape
-    return checks.image_shape(owner, shape), checks.integer(owner, "num_classes", num_classes)
+        num_classes = len(record.class_names) if record else 10
+    return checks.integer(owner, "num_classes", num_classes)
 
 
 def _check_pooling(owner, pooling, include_top):
@@ -314,7 +327,8 @@ def _pooled(features, pooling):
     """Features [b, c]; those of a network on vectors are already."""
     if pooling is None or len(features.shape) == 2:
         return features
-    return POOLINGS[pooling](name="global_pooling")(features)
+    layer = of_rank(keras.layers, POOLINGS[pooling], rank_of(features))
+    return layer(name="global_pooling")(features)
 
 
 def _normalize(pixels):
