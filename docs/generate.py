@@ -33,6 +33,7 @@ PAPERS = {
 API = (
     "ops",
     "constraints",
+    "inference",
     "initializers",
     "layers",
     "blocks",

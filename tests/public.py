@@ -6,6 +6,7 @@ PACKAGES = (
     "analysis",
     "ops",
     "constraints",
+    "inference",
     "conversion",
     "initializers",
     "layers",

@@ -1,5 +1,6 @@
-"""Prediction by a model whose weights do not change any more."""
+"""Models whose weights do not change any more: their inference form, and prediction."""
 
+from keras_structnets.inference.form import simplify
 from keras_structnets.inference.predictor import predictor
 
-__all__ = ["predictor"]
+__all__ = ["predictor", "simplify"]
