@@ -94,9 +94,11 @@ def log_mean_exp_of_windows(x, beta, window, strides, padding):
         masks, share = [1.0] * len(entries), 1 / len(entries)
     else:
         masks = _masks(sizes, window, strides)
-        share = (1 / sum(masks)).astype("float32")
+        share = ops.convert_to_tensor((1 / sum(masks)).astype("float32"))
+        masks = [ops.convert_to_tensor(mask) for mask in masks]
+    lowest = -math.copysign(_LARGEST, beta)
     inside = [
-        e if np.all(m == 1) else ops.where(m > 0, e, -math.copysign(_LARGEST, beta))
+        e if border == "valid" else ops.where(m > 0, e, lowest)
         for e, m in zip(entries, masks, strict=True)
     ]
     r = functools.reduce(ops.maximum if beta > 0 else ops.minimum, inside)
