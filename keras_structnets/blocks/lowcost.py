@@ -12,6 +12,8 @@ from keras_structnets.blocks.simnets import normalization
 from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Sizes, Tensor
 
+CONNECTIONS = ("depthwise", "pooled", "strided")
+
 
 def reaction(y: Tensor, name: str | None = None) -> Tensor:
     """`relu(N(M y))`, `M` a 1x1 convolution: the second term of eq. 8."""
@@ -146,24 +148,50 @@ def circulant_rd_step(
     return diffusion(y) + step_size * reaction(y, part(name, "reaction"))
 
 
-def connecting_layer(x: Tensor, kernel_size: Sizes = 3, name: str | None = None) -> Tensor:
-    """`N([x; K x])`, `K` depthwise, then average pooling of windows of size 2.
+def connecting_layer(
+    x: Tensor, kernel_size: Sizes = 3, name: str | None = None, *, connection: str = "depthwise"
+) -> Tensor:
+    """Twice the channels on half the size, in one of three ways (section 4).
+
+    "depthwise": `P N([x; K x])`, `K` depthwise, `P` average pooling of windows of size 2. "pooled":
+    `P N(M x)`, `M` a 1x1 convolution. "strided": `N(M x)`, `M` with strides of 2.
 
     Shapes: [b, *spatial, c] -> [b, *ceil(spatial / 2), 2c].
 
+    Args:
+        x: feature maps.
+        kernel_size: of `K`, an integer, or one for each spatial axis.
+        name: prefix of the layers' names.
+        connection: "depthwise", "pooled" or "strided".
+
+    Raises:
+        ValueError: for something else than feature maps, or an unknown connection.
+
     Example:
-        >>> ksn.blocks.connecting_layer(keras.Input((32, 32, 16))).shape
+        >>> x = keras.Input((32, 32, 16))
+        >>> ksn.blocks.connecting_layer(x).shape
         (None, 16, 16, 32)
+        >>> model = keras.Model(x, ksn.blocks.connecting_layer(x, connection="strided"))
+        >>> model.output_shape, [tuple(w.shape) for w in model.trainable_weights]
+        ((None, 16, 16, 32), [(1, 1, 16, 32)])
+
+    Reference: Low-cost parameterizations of deep convolutional neural networks, section 4.
     """
     x = checks.image("connecting_layer", "x", x)
-    filtered = of_rank(layers, "StencilConv", rank_of(x))(
-        kernel_size, name=part(name, "depthwise")
-    )(x)
-    x = keras_layers.Concatenate(name=part(name, "concatenation"))([x, filtered])
+    checks.one_of("connecting_layer", "connection", connection, CONNECTIONS)
+    if connection == "depthwise":
+        stencil = of_rank(layers, "StencilConv", rank_of(x))
+        filtered = stencil(kernel_size, name=part(name, "depthwise"))(x)
+        x = keras_layers.Concatenate(name=part(name, "concatenation"))([x, filtered])
+    else:
+        strides = 2 if connection == "strided" else 1
+        x = _conv(x, 1, part(name, "pointwise"), 2 * x.shape[-1], strides)
     x = normalization(part(name, "normalization"))(x)
-    return of_rank(layers, "MEXPooling", rank_of(x))(
-        2, padding="same", beta=0.0, trainable_beta=False, name=part(name, "pooling")
-    )(x)
+    if connection == "strided":
+        return x
+    pooling = of_rank(layers, "MEXPooling", rank_of(x))
+    fixed_mean = {"beta": 0.0, "trainable_beta": False, "padding": "same"}
+    return pooling(2, **fixed_mean, name=part(name, "pooling"))(x)
 
 
 def opening_layer(x: Tensor, filters: int, name: str | None = None) -> Tensor:
@@ -192,11 +220,12 @@ def _mix(x, kernel_size, name):
     return mix(x)
 
 
-def _conv(x, kernel_size, name, filters=None):
+def _conv(x, kernel_size, name, filters=None, strides=1):
     conv = of_rank(layers, "GConv", rank_of(x))(
         filters or x.shape[-1],
         (),
         kernel_size,
+        strides,
         padding="same",
         use_bias=False,
         kernel_initializer="he_uniform",

@@ -48,42 +48,65 @@ ACCURACY = {  # Table 2, for the widths A, B and C
 }
 
 
-def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
     """`n_steps` of `blocks.resnet_step` at each width, with what opens and connects them."""
-    return _network(x, partial(blocks.resnet_step, kernel_size=kernel_size), widths, n_steps)
+    step = partial(blocks.resnet_step, kernel_size=kernel_size)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def mobilenet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+def mobilenet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
     """`n_steps` of `blocks.mobilenet_step` at each width, with what opens and connects them."""
-    return _network(x, partial(blocks.mobilenet_step, kernel_size=kernel_size), widths, n_steps)
+    step = partial(blocks.mobilenet_step, kernel_size=kernel_size)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3):
+def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
     """`n_steps` of `blocks.linear_mix_step` at each width, with what opens and connects them."""
-    return _network(x, partial(blocks.linear_mix_step, kernel_size=kernel_size), widths, n_steps)
+    step = partial(blocks.linear_mix_step, kernel_size=kernel_size)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def explicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, bound=None):
+def explicit_rd(
+    x,
+    *,
+    widths=WIDTHS["a"],
+    n_steps=4,
+    kernel_size=3,
+    step_size=0.5,
+    bound=None,
+    connection="depthwise",
+):
     """`n_steps` of `blocks.explicit_rd_step` at each width, with what opens and connects them."""
     options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
     step = partial(blocks.explicit_rd_step, **options)
-    return _network(x, step, widths, n_steps)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def implicit_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5):
+def implicit_rd(
+    x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, connection="depthwise"
+):
     """`n_steps` of `blocks.implicit_rd_step` at each width, with what opens and connects them."""
     step = partial(blocks.implicit_rd_step, kernel_size=kernel_size, step_size=step_size)
-    return _network(x, step, widths, n_steps)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def circulant_rd(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, bound=1.0):
+def circulant_rd(
+    x,
+    *,
+    widths=WIDTHS["a"],
+    n_steps=4,
+    kernel_size=3,
+    step_size=0.5,
+    bound=1.0,
+    connection="depthwise",
+):
     """`n_steps` of `blocks.circulant_rd_step` at each width, with what opens and connects them."""
     options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
     step = partial(blocks.circulant_rd_step, **options)
-    return _network(x, step, widths, n_steps)
+    return _network(x, step, widths, n_steps, connection)
 
 
-def _network(x, step, widths, n_steps):
+def _network(x, step, widths, n_steps, connection):
     """An opening convolution, then blocks of `n_steps` steps, a connecting layer after each."""
     n_steps = checks.integer("build", "n_steps", n_steps)
     widths = _doubling(widths)
@@ -91,7 +114,7 @@ def _network(x, step, widths, n_steps):
     for stage in range(1, len(widths) + 1):
         for i in range(1, n_steps + 1):
             x = step(x, name=f"stage{stage}_step{i}")
-        x = blocks.connecting_layer(x, name=f"stage{stage}_connection")
+        x = blocks.connecting_layer(x, name=f"stage{stage}_connection", connection=connection)
     return x
 
 
