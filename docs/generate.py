@@ -36,6 +36,7 @@ API = (
     "inference",
     "initializers",
     "layers",
+    "losses",
     "blocks",
     "zoo",
     "conversion",

@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING or not default_backend.is_command_line():  # whose --hel
         inference,
         initializers,
         layers,
+        losses,
         ops,
         zoo,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "inference",
     "initializers",
     "layers",
+    "losses",
     "ops",
     "pretraining",
     "training",

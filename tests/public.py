@@ -10,6 +10,7 @@ PACKAGES = (
     "conversion",
     "initializers",
     "layers",
+    "losses",
     "blocks",
     "zoo",
     "pretraining",

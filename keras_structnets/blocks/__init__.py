@@ -4,6 +4,7 @@ from keras_structnets.blocks.gconv import (
     gconv_norm,
     gconv_prelu,
     gconv_skip_block,
+    structured_classifier,
     structured_prelu,
 )
 from keras_structnets.blocks.lowcost import (
@@ -38,6 +39,7 @@ __all__ = [
     "normalization",
     "opening_layer",
     "resnet_step",
+    "structured_classifier",
     "structured_prelu",
     "whitened_similarity",
 ]

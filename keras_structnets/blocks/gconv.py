@@ -7,6 +7,8 @@ from keras_structnets.blocks._names import part
 from keras_structnets.ranks import of_rank
 from keras_structnets.signatures import Sizes, Tensor
 
+SMALLEST = 1e-6  # squared length: a tensor of zeros has a finite logit
+
 
 def gconv_skip_block(
     x: Tensor,
@@ -134,3 +136,45 @@ def structured_prelu(x: Tensor, name: str | None = None, rank: int = 2) -> Tenso
     x = checks.tensor("structured_prelu", "x", x, (..., *[None] * (rank + 1)))
     slope = keras.initializers.Constant(0.25)
     return keras.layers.PReLU(slope, shared_axes=list(range(1, rank + 1)), name=name)(x)
+
+
+def structured_classifier(x: Tensor, num_classes: int, rank: int = 2) -> Tensor:
+    """A tensor for each class, and the logarithm of its squared length: `log |V_k|^2`.
+
+    `V_k` is the mean over positions of `sum_m U_m (x) W_mk`, where the neurons `W_mk` contract the last
+    axis of the structure and make another of its size. With a structure (n, n) these are as many
+    weights as a dense layer has. The sigmoid of the logit, `|V_k|^2 / (1 + |V_k|^2)`, is the squashed
+    length of capsules.
+
+    The layers are called `class_tensors` and `logits`.
+
+    Shapes: [b, *spatial, m, *S] -> [b, num_classes].
+
+    Args:
+        x: a structured feature map.
+        num_classes: number of classes.
+        rank: number of spatial axes, which the input's shape alone does not tell.
+
+    Raises:
+        ValueError: for a number out of range, or an input without structure.
+
+    Example:
+        >>> x = keras.Input((2, 2, 4, 9, 9))
+        >>> model = keras.Model(x, ksn.blocks.structured_classifier(x, num_classes=10))
+        >>> model.output_shape, [tuple(w.shape) for w in model.weights]
+        ((None, 10), [(1, 1, 4, 9, 10, 9)])
+
+    Reference: A generalized convolutional neural network for small dataset classification, section
+    3.2, and Sabour, Frosst and Hinton, Dynamic Routing Between Capsules, 2017, eq. 1.
+    """
+    owner = "structured_classifier"
+    rank = checks.one_of(owner, "rank", rank, (1, 2, 3))
+    x = checks.tensor(owner, "x", x, (..., *[None] * (rank + 3)))
+    num_classes = checks.integer(owner, "num_classes", num_classes)
+    conv, mean = of_rank(layers, "GConv", rank), of_rank(keras.layers, "GlobalAveragePooling", rank)
+    options = {"contract": 1, "use_bias": False, "name": "class_tensors"}
+    y = conv(num_classes, x.shape[-1:], 1, **options)(x)
+    y = mean(name="global_pooling")(layers.Destructure(rank, name="destructured_classes")(y))
+    y = keras.layers.Reshape((num_classes, -1), name="classes")(y)
+    squared_length = keras.ops.sum(keras.ops.square(y), axis=-1)
+    return keras.layers.Identity(name="logits")(keras.ops.log(squared_length + SMALLEST))

@@ -236,6 +236,7 @@ def _nothing(_):
 _FREE = (
     kl.InputLayer,
     kl.Activation,
+    kl.Identity,
     kl.ReLU,
     kl.Concatenate,
     kl.Flatten,
@@ -291,4 +292,7 @@ _BY_NAME = {  # operations on tensors, and a layer that keras.applications does 
     "Multiply": _per_output(1, 0),
     "LayerScale": _per_output(1, 0),
     "Split": _nothing,
+    "Square": _per_output(1, 0),
+    "Sum": lambda operation: (0, _size(operation.input) - _size(operation.output)),
+    "Log": _nothing,
 }

@@ -96,6 +96,7 @@ def _blocks():
         "normalization": {"name": "normalization"},
         "opening_layer": {"x": image, "filters": 4, "name": "opening"},
         "resnet_step": step,
+        "structured_classifier": {"x": structured, "num_classes": 3},
         "structured_prelu": {"x": structured, "name": "prelu"},
         "whitened_similarity": {"x": image, "filters": 4, "kernel_size": 3, "templates": 3}
         | {"strides": 1, "padding": "same", "p": 2.0, "trainable_p": False, "normalize": True}

@@ -72,3 +72,22 @@ def destructure(x, rank):
     for c in range(y.shape[-1]):
         y[..., c] = x[(..., *np.unravel_index(c, sizes))]
     return y
+
+
+def margin_loss(labels, v, m_in=0.9, m_out=0.1, weight=0.5):
+    """A loss for each row of the lengths `v` [b, n], given classes [b]."""
+    losses = np.zeros(len(v))
+    for i, label in enumerate(labels):
+        for k, length in enumerate(v[i]):
+            if k == label:
+                losses[i] += max(0.0, m_in - length) ** 2
+            else:
+                losses[i] += weight * max(0.0, length - m_out) ** 2
+    return losses
+
+
+def structured_classifier(x, kernel):
+    """Logits of [b, h, w, m, *S] by a kernel [1, 1, m, S[-1], n, S[-1]]."""
+    tensors = np.tensordot(x.astype("float64"), kernel[0, 0], axes=((3, x.ndim - 1), (0, 1)))
+    tensors = np.moveaxis(tensors.mean((1, 2)), -2, 1)  # [b, n, *S[:-1], S[-1]]
+    return np.log((tensors.reshape(*tensors.shape[:2], -1) ** 2).sum(-1) + 1e-6)
