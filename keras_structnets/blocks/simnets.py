@@ -12,6 +12,8 @@ from keras_structnets.layers import MEX, BatchNormalization
 from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Sizes, Tensor
 
+SIMILARITIES = {"lp": "Similarity", "linear": "LinearSimilarity"}
+
 
 def whitened_similarity(
     x: Tensor,
@@ -28,6 +30,8 @@ def whitened_similarity(
     selected: int = 4,
     noise: float = 0.0,
     name: str = "similarity",
+    similarity: str = "lp",
+    whitening: bool = True,
 ) -> Tensor:
     """Convolution, then 1x1 similarity: `-sum_t u_lt |(w_t * x)_t - z_lt|^p` (Deep SimNets, 4.2).
 
@@ -53,9 +57,12 @@ def whitened_similarity(
             start at 0. With weights on all coordinates the similarities start almost equal.
         noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
         name: prefix of the layers' names.
+        similarity: "lp", or "linear" for `sum_t u_lt (w_t * x)_t z_lt`, without p.
+        whitening: False leaves the convolution out: the similarity compares the patches themselves
+            (Figure 1c), and neither `filters`, if there are `templates`, nor `normalize` has a meaning.
 
     Raises:
-        ValueError: for something else than feature maps, or a number out of range.
+        ValueError: for something else than feature maps, an unknown similarity, or a number out of range.
 
     Example:
         >>> x = keras.Input((32, 32, 3))
@@ -66,20 +73,26 @@ def whitened_similarity(
     owner = "whitened_similarity"
     x = checks.image(owner, "x", x)
     filters = checks.integer(owner, "filters", filters)
+    checks.one_of(owner, "similarity", similarity, SIMILARITIES)
     padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
     kernel_size = checks.integers(owner, "kernel_size", kernel_size, rank_of(x))
     strides = checks.integers(owner, "strides", strides, rank_of(x))
     if noise != 0:
         noise = checks.positive(owner, "noise", noise)
         x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
-    conv = of_rank(keras.layers, "Conv", rank_of(x))
-    x = conv(filters, kernel_size, strides, padding, name=f"{name}_whitening")(x)
-    if normalize:
+    window = (kernel_size, strides, padding)
+    if whitening:
+        conv = of_rank(keras.layers, "Conv", rank_of(x))
+        x = conv(filters, *window, name=f"{name}_whitening")(x)
+        window = ()
+    if normalize and whitening:
         x = normalization(f"{name}_normalization")(x)
-    return of_rank(layers, "Similarity", rank_of(x))(
+    options = {"p": p, "trainable_p": trainable_p} if similarity == "lp" else {}
+    compare = of_rank(layers, SIMILARITIES[similarity], rank_of(x))
+    return compare(
         filters if templates is None else templates,
-        p=p,
-        trainable_p=trainable_p,
+        *window,
+        **options,
         templates_initializer=initializers.RandomNormal(stddev=1.5 if normalize else 0.05),
         similarity_weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
         name=name,

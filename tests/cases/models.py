@@ -29,6 +29,8 @@ SMALL = {  # each layer of the network, few channels
     "g_conv_net": {"structure": (2, 3), "skips": (2,)},
     **{f"{family}_a": {"widths": (4, 8), "n_steps": 1} for family in LOW_COST},
     "simnet_mlp": {"units": 10},
+    "simnet": {"channels": (4, 6), "trainable_p": True},
+    "simnet_mlpconv": {"channels": (6,)},
     "simnet_1layer_l1": {"templates": 6},
     "simnet_1layer_l2": {"templates": 6},
     "simnet_2layer": {"channels": (4, 6)},

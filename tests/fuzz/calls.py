@@ -100,7 +100,8 @@ def _blocks():
         "structured_prelu": {"x": structured, "name": "prelu"},
         "whitened_similarity": {"x": image, "filters": 4, "kernel_size": 3, "templates": 3}
         | {"strides": 1, "padding": "same", "p": 2.0, "trainable_p": False, "normalize": True}
-        | {"scale": 4.0, "selected": 4, "noise": 0.1, "name": "similarity"},
+        | {"scale": 4.0, "selected": 4, "noise": 0.1, "name": "similarity"}
+        | {"similarity": "linear", "whitening": False},
     }
     assert sorted(arguments) == sorted(ksn.blocks.__all__)
     return [
