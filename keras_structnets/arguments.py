@@ -243,6 +243,27 @@ def _predict(sub):
 
 
 @_command(
+    "export",
+    "write a trained model as a file for another runtime, and compare what it computes there",
+    "export simnet_2layer_cifar10_jpeg simnet.tflite --batch-size 1",
+)
+def _export(sub):
+    _add_model(sub)
+    sub.add_argument(
+        "path",
+        metavar="PATH",
+        help="The suffix selects the format: .onnx, .tflite, .xml (OpenVINO), .pt2, .stablehlo, or none for "
+        "the folder of a SavedModel.",
+    )
+    sub.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="INT",
+        help="Images that the file takes at a time. Default: any number.",
+    )
+
+
+@_command(
     "bench",
     "time layers or models against what one would use instead, and write JSON and a plot",
     "bench layers --backend torch",

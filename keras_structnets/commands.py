@@ -7,14 +7,16 @@ import os
 import pathlib
 import shutil
 import sys
+import warnings
 
-from keras_structnets import checks, tables, training, zoo
+from keras_structnets import checks, inference, tables, training, zoo
 from keras_structnets.training import catalogue
 from keras_structnets.training._io import printable, require
 from keras_structnets.training.conversion import convert_and_save
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
 from keras_structnets.training.reproduce import rows as find_rows
+from keras_structnets.training.saved import load_model
 
 
 def list_models(pattern, pretrained, **formats):
@@ -139,6 +141,13 @@ def predict(model, images, weights, top, json):
     else:
         shown = [row | {key: f"{row[key]:.4f}"} for row in rows]
         print_table([{name: printable(value) for name, value in row.items()} for row in shown])
+
+
+def export(model, path, weights, batch_size):
+    """Write a trained model as a file for another runtime."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is printed says the same
+        print(inference.export(load_model(model, weights), path, batch_size=batch_size))
 
 
 def bench(what, pattern, rounds, batch_size, device, out):

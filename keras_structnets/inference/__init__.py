@@ -1,6 +1,7 @@
-"""Models whose weights do not change any more: their inference form, and prediction."""
+"""Models that do not train any more: their inference form, fast prediction, and export to other runtimes."""
 
+from keras_structnets.inference.export import Exported, export
 from keras_structnets.inference.form import simplify
 from keras_structnets.inference.predictor import predictor
 
-__all__ = ["predictor", "simplify"]
+__all__ = ["Exported", "export", "predictor", "simplify"]

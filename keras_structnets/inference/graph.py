@@ -17,11 +17,11 @@ def graph(model: keras.Model) -> Callable:
     if keras.backend.backend() == "torch":
         module = importlib.import_module("keras_structnets.inference.torch_graph")
         return module.torch_graph(model)
-    return kernels.select("compiled")(_stateless(model), inputs=model.inputs)
+    return kernels.select("compiled")(stateless(model), inputs=model.inputs)
 
 
-def _stateless(model):
-    """`model` as a pure function, its weights as arrays."""
+def stateless(model):
+    """What `model` computes, as a pure function, its weights as arrays."""
     weights = [
         [ops.convert_to_numpy(variable) for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)

@@ -43,17 +43,18 @@ class Plain(keras.layers.Layer):
 
 @register
 class SpectralFilter(Plain):
-    """Multiplies the frequencies of an image over `axes` with a real response."""
+    """Multiplies the frequencies of images [*sizes] over `axes` with a real response."""
 
-    def __init__(self, axes, response_shape, **kwargs):
-        super().__init__({"axes": tuple(axes), "response_shape": tuple(response_shape)}, **kwargs)
+    def __init__(self, sizes, axes, response_shape, **kwargs):
+        given = {"sizes": tuple(sizes), "axes": tuple(axes)}
+        super().__init__(given | {"response_shape": tuple(response_shape)}, **kwargs)
         self.response = self._constant("response", response_shape)
 
     def call(self, x):
         response = ops.convert_to_tensor(self.response)
         if self.is_fast:
             return kernels.select("spectral_filter", x)(x, (response, None), self.axes)
-        return spectral_filter(x, response, self.axes)
+        return spectral_filter(x, response, self.sizes, self.axes)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -41,7 +41,7 @@ def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np
         >>> bool(np.allclose(predict(images), model.predict(images, verbose=0), atol=1e-5))
         True
     """
-    size, dtype = _checked(model)
+    size, dtype = size_and_type("predictor", model)
     batch_size = checks.integer("predictor", "batch_size", batch_size)
     try:
         graph = graph_of(model)
@@ -69,11 +69,11 @@ def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np
     return predict
 
 
-def _checked(model):
-    """The size of an image, and its type."""
+def size_and_type(owner, model):
+    """The size of an image, and its type, of a model of one input and one output."""
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"predictor: `model` must be a keras.Model, got {model!r}. "
+            f"{owner}: `model` must be a keras.Model, got {model!r}. "
             "Use for example keras_structnets.zoo.build(name)."
         )
     inputs, outputs = (
@@ -82,7 +82,7 @@ def _checked(model):
     )
     if len(inputs) != 1 or len(outputs) != 1 or inputs[0][0] or None in inputs[0][1:]:
         raise ValueError(
-            "predictor: `model` must have one input of known size, for any number of images, and one "
+            f"{owner}: `model` must have one input of known size, for any number of images, and one "
             f"output, got {inputs} -> {outputs}. Use a Functional or Sequential model that starts with "
             "keras.Input(shape)."
         )

@@ -46,5 +46,5 @@ def _spectrum(kernel, shape, centers):
 
 
 def _filter(layer, x, response, axes):
-    operation = SpectralFilter(tuple(axes), response.shape, name=layer.name)
+    operation = SpectralFilter(x.shape, tuple(axes), response.shape, name=layer.name)
     return nodes.call(operation, x, shape=x.shape, name=layer.name, weights=[response])

@@ -1,0 +1,164 @@
+"""Exported files run in their own runtime and compute what the model computes, or are not there."""
+
+import dataclasses
+import importlib
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_structnets as ksn
+from keras_structnets.__main__ import main
+from keras_structnets.inference import formats
+from tests.cases.models import randomize
+
+export_module = importlib.import_module("keras_structnets.inference.export")
+BACKEND = keras.backend.backend()
+HERE = [suffix for suffix, kind in formats.FORMATS.items() if BACKEND in kind.packages]
+OTHER = next(suffix for suffix in formats.FORMATS if suffix not in HERE)
+SOME = {"tensorflow": ".tflite", "torch": ".pt2", "jax": ".stablehlo"}[BACKEND]
+NETWORKS = {
+    "linear_mix_a": {"widths": (4, 8), "n_steps": 1},
+    "implicit_rd_a": {"widths": (4, 8), "n_steps": 1},
+    "simnet_1layer_l1": {"templates": 5},
+}
+
+
+def network(name="linear_mix_a"):
+    model = ksn.zoo.build(
+        name, classifier_activation=None, input_shape=(16, 16, 3), **NETWORKS[name]
+    )
+    randomize(model)
+    return model
+
+
+def tiny():
+    return keras.Sequential([keras.Input((6,)), ksn.layers.MEX(3)], name="tiny")
+
+
+def assert_refused(message, model, path, **options):
+    """`export` raises, and leaves nothing on the disk."""
+    before = sorted(path.parent.iterdir()) if path.parent.is_dir() else None
+    with pytest.raises(ValueError, match=message):
+        ksn.inference.export(model, path, **options)
+    assert before == (sorted(path.parent.iterdir()) if path.parent.is_dir() else None)
+
+
+def skip_without(suffix):
+    lacking = formats.missing(formats.FORMATS[suffix].packages[BACKEND])
+    if lacking:
+        pytest.skip(f"needs {lacking}")
+
+
+@pytest.mark.parametrize("suffix", HERE)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_computes_what_the_model_computes(name, suffix, tmp_path):
+    skip_without(suffix)
+    model, path = network(name), tmp_path / f"model{suffix}"
+    kind = formats.FORMATS[suffix]
+    batch_size = 2 if BACKEND in kind.fixed else None
+    exported = ksn.inference.export(model, path, batch_size=batch_size)
+    assert exported.difference <= export_module.TOLERANCE
+    assert exported.path == path
+    assert str(exported).startswith(f"{path}: {kind.title}, ")
+    files = {path, *(path.with_suffix(other) for other in kind.beside)}
+    assert set(tmp_path.iterdir()) == files
+    x = np.random.default_rng(5).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(x))
+    found = kind.load(path)(x)  # again, where it is now
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="on PyTorch and JAX it is another format")
+def test_a_file_for_microcontrollers_has_neither_branches_nor_loops(tmp_path):
+    for name in NETWORKS:
+        path = tmp_path / f"{name}.tflite"
+        ksn.inference.export(network(name), path, batch_size=1)
+        interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(path))
+        names = {detail["op_name"] for detail in interpreter._get_ops_details()}
+        assert not names & {"IF", "WHILE"}
+        assert not any(name.startswith("Flex") for name in names)
+
+
+def test_a_file_that_its_runtime_refuses_is_no_success(tmp_path, monkeypatch):
+    def write(model, path, batch_size):
+        pathlib.Path(path).write_bytes(b"nothing that a runtime knows")
+
+    replace(monkeypatch, SOME, write=write)
+    assert_refused("refuses the file: .* Nothing was written", tiny(), tmp_path / f"a{SOME}")
+
+
+def test_a_file_that_computes_something_else_is_no_success(tmp_path, monkeypatch):
+    def write(model, path, batch_size):
+        changed = keras.Sequential([keras.Input((6,)), model, keras.layers.Rescaling(1.001)])
+        original(changed, path, batch_size)
+
+    original = formats.FORMATS[SOME].write
+    replace(monkeypatch, SOME, write=write)
+    assert_refused("differ from those of the model by", tiny(), tmp_path / f"a{SOME}")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_no_numbers_differ(value):
+    assert export_module._difference(np.array([value]), np.array([1.0])) == np.inf
+    assert export_module._difference(np.zeros((1, 2)), np.zeros((2, 1))) == np.inf
+
+
+def test_without_its_runtime_a_file_is_written_and_what_was_not_checked_is_said(
+    tmp_path, monkeypatch
+):
+    replace(monkeypatch, SOME, runtimes=("no_such_runtime",))
+    path = tmp_path / f"a{SOME}"
+    with pytest.warns(UserWarning, match="was not run, because no_such_runtime is missing"):
+        exported = ksn.inference.export(tiny(), path)
+    assert path.is_file()
+    assert exported.difference is None
+    assert 'pip install "keras_structnets[export]"' in str(exported)
+
+
+def replace(monkeypatch, suffix, **changes):
+    changed = dataclasses.replace(formats.FORMATS[suffix], **changes)
+    monkeypatch.setitem(formats.FORMATS, suffix, changed)
+
+
+def test_an_exporter_that_fails_is_named(tmp_path, monkeypatch):
+    def write(model, path, batch_size):
+        raise TypeError("an operation is unknown\nand more")
+
+    replace(monkeypatch, SOME, write=write)
+    message = f"exporter of .* on {BACKEND} failed: an operation is unknown. Try"
+    assert_refused(message, tiny(), tmp_path / f"a{SOME}")
+
+
+def test_bad_paths_are_refused(tmp_path, monkeypatch):
+    assert_refused(r"unknown suffix '\.onx'.* Did you mean '\.onnx'", tiny(), tmp_path / "a.onx")
+    backends = " or ".join(formats.FORMATS[OTHER].packages)
+    assert_refused(f"Use KERAS_BACKEND={backends};", tiny(), tmp_path / f"a{OTHER}")
+    taken = tmp_path / f"taken{SOME}"
+    taken.write_text("mine")
+    assert_refused("exists. Delete it, or use another path", tiny(), taken)
+    assert taken.read_text() == "mine"
+    assert_refused("cannot write to .*taken", tiny(), taken / f"a{SOME}")
+    replace(monkeypatch, SOME, packages={BACKEND: ("no_such_exporter",)})
+    assert_refused("takes no_such_exporter. Install with: pip", tiny(), tmp_path / f"a{SOME}")
+    replace(monkeypatch, SOME, packages={BACKEND: ()}, fixed=(BACKEND,))
+    assert_refused("Use batch_size=1", tiny(), tmp_path / f"a{SOME}")
+    assert_refused("`batch_size` must be", tiny(), tmp_path / f"a{SOME}", batch_size=0)
+
+
+def test_a_model_of_two_inputs_is_refused(tmp_path):
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = keras.Model(inputs, keras.layers.add(inputs))
+    assert_refused("export: `model` must have one input", model, tmp_path / f"a{SOME}")
+
+
+def test_the_command_says_what_it_wrote(tmp_path, capsys):
+    tiny().save(tmp_path / "tiny.keras")
+    path = tmp_path / f"tiny{SOME}"
+    command = ["export", str(tmp_path / "tiny.keras"), str(path)]
+    assert main(command) == 0
+    assert "Its outputs are those of the model within" in capsys.readouterr().out
+    assert path.is_file()
+    assert main(command) == 2
+    assert "exists. Delete it" in capsys.readouterr().err
