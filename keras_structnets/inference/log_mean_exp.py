@@ -78,10 +78,10 @@ def log_mean_exp_of_each(x, beta, offsets):
     return ops.squeeze(y, -2)
 
 
-def log_mean_exp_of_windows(x, beta, window, strides, padding):
-    """MEX over the entries of each window that lie in the image.
+def log_mean_exp_of_windows(x, beta, window, strides, padding, offsets=None):
+    """MEX over the entries of each window that lie in the image, plus offsets.
 
-    Shapes: [b, *n, c] -> [b, *n', c].
+    Shapes: [b, *n, c], offsets [prod(window), *n', c] or None -> [b, *n', c].
     """
     beta = min(max(beta, -_LARGEST), _LARGEST)
     sizes, border = x.shape[1:-1], "valid"
@@ -96,6 +96,8 @@ def log_mean_exp_of_windows(x, beta, window, strides, padding):
         masks = _masks(sizes, window, strides)
         share = ops.convert_to_tensor((1 / sum(masks)).astype("float32"))
         masks = [ops.convert_to_tensor(mask) for mask in masks]
+    if offsets is not None:
+        entries = [(e + offsets[i]) * masks[i] for i, e in enumerate(entries)]
     lowest = -math.copysign(_LARGEST, beta)
     inside = [
         e if border == "valid" else ops.where(m > 0, e, lowest)

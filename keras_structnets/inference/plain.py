@@ -126,15 +126,17 @@ class MEXOfEach(Plain):
 
 @register
 class MEXPoolingByWindows(Plain):
-    """MEX over windows, for a beta that is neither 0 nor infinite."""
+    """MEX over windows, for a beta other than 0; `offsets` are those of each entry and position."""
 
-    def __init__(self, beta, pool_size, strides, padding, **kwargs):
+    def __init__(self, beta, pool_size, strides, padding, offsets_shape=None, **kwargs):
         window = {"pool_size": tuple(pool_size), "strides": tuple(strides), "padding": padding}
-        super().__init__({"beta": beta, **window}, **kwargs)
+        super().__init__({"beta": beta, **window, "offsets_shape": offsets_shape}, **kwargs)
+        self.offsets = None if offsets_shape is None else self._constant("offsets", offsets_shape)
 
     def call(self, x):
         window = self.pool_size, self.strides, self.padding
-        return lme.log_mean_exp_of_windows(x, self.beta, *window)
+        offsets = None if self.offsets is None else ops.convert_to_tensor(self.offsets)
+        return lme.log_mean_exp_of_windows(x, self.beta, *window, offsets)
 
     def compute_output_shape(self, input_shape):
         axes = zip(input_shape[1:-1], self.pool_size, self.strides, strict=True)

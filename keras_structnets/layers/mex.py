@@ -8,6 +8,7 @@ from keras import constraints, initializers, regularizers
 from keras_structnets import checks, ops
 from keras_structnets.initializers import SpreadOffsets
 from keras_structnets.layers._base import Layer, SpatialLayer, register
+from keras_structnets.ops.mex import regions_of as mex_pooling_regions
 from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 
 
@@ -107,9 +108,10 @@ class MEX(Beta):
 
 
 class MEXPooling(SpatialLayer, Beta):
-    """Log-mean-exp over windows: `y = (1/beta) log mean exp(beta x)`.
+    """Log-mean-exp over windows: `y_q = (1/beta) log mean_i exp(beta (x_qi + b_ri))`.
 
-    Shapes: [b, *spatial, c] -> [b, *spatial', c]. The mean is over the entries inside the image.
+    Shapes: [b, *spatial, c] -> [b, *spatial', c]. The mean is over the entries i inside the image. The
+    weight `offsets`, if there is one, is [*regions, *pool_size, c].
 
     Args:
         pool_size: size of the window, an integer or one for each spatial axis.
@@ -118,11 +120,20 @@ class MEXPooling(SpatialLayer, Beta):
         beta: any real number: 0 is average pooling, plus infinity maximum pooling.
         trainable_beta: whether beta is learned. The attribute `beta` is then a weight;
             `initial_beta` keeps the number.
+        use_offsets: whether there are offsets b for the entries of a window; without them b is 0.
+        trainable_offsets: whether they are learned.
+        shared_region: size of the tiles of output positions that share offsets, an integer or one for
+            each spatial axis; None: all positions share them.
+        unshared_region: size of a tile of output positions, each with offsets of its own; the tile
+            repeats over the image. At least the size of the output for positions that share nothing.
+        offsets_initializer: of b. Where all are 0 the layer starts as a pooling without offsets.
+        offsets_regularizer: of b.
+        offsets_constraint: on b.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for sizes below 1, an unknown padding, a window larger than the image, or
-            channels-first data.
+        ValueError: for sizes below 1, an unknown padding, a window larger than the image, both kinds of
+            regions, or channels-first data.
 
     Example:
         >>> x = np.array([[1.0, 3.0], [5.0, 9.0]]).reshape(1, 2, 2, 1)
@@ -138,9 +149,25 @@ class MEXPooling(SpatialLayer, Beta):
         pool_size: Sizes = 2,
         strides: Sizes | None = None,
         padding: str = "valid",
+        *,
+        use_offsets: bool = False,
+        trainable_offsets: bool = True,
+        shared_region: Sizes | None = None,
+        unshared_region: Sizes | None = None,
+        offsets_initializer: Identifier = "zeros",
+        offsets_regularizer: Identifier = None,
+        offsets_constraint: Identifier = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.use_offsets = use_offsets
+        self.trainable_offsets = trainable_offsets
+        self.shared_region = self._tile("shared_region", shared_region)
+        self.unshared_region = self._tile("unshared_region", unshared_region)
+        mex_pooling_regions(type(self).__name__, (1,) * self.rank, *self._regions)
+        self.offsets_initializer = initializers.get(offsets_initializer)
+        self.offsets_regularizer = regularizers.get(offsets_regularizer)
+        self.offsets_constraint = constraints.get(offsets_constraint)
         self.pool_size = self._per_axis("pool_size", pool_size)
         self.strides = self._per_axis("strides", self.pool_size if strides is None else strides)
         self.padding = self._one_of("padding", padding, ("valid", "same"))
@@ -149,11 +176,34 @@ class MEXPooling(SpatialLayer, Beta):
         self._check_image(input_shape)
         self._require_static("the spatial axes of the input", input_shape[1:-1])
         self._check_window(self.pool_size, input_shape[1:-1])
+        self.offsets = self._add_offsets(input_shape) if self.use_offsets else None
         super().build(input_shape)
+
+    @property
+    def _regions(self):
+        return self.shared_region, self.unshared_region
+
+    def _tile(self, name, value):
+        return None if value is None else self._per_axis(name, value)
+
+    def _add_offsets(self, input_shape):
+        self._require_static("the channels of the input", input_shape[-1:])
+        spatial = self._output_sizes(input_shape[1:-1], self.pool_size)
+        regions = mex_pooling_regions(type(self).__name__, spatial, *self._regions)
+        return self.add_weight(
+            name="offsets",
+            shape=(*regions, *self.pool_size, input_shape[-1]),
+            initializer=self.offsets_initializer,
+            regularizer=self.offsets_regularizer,
+            constraint=self.offsets_constraint,
+            trainable=self.trainable_offsets,
+            autocast=False,
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         x = self._floating(inputs)
-        return ops.mex_pool(x, self.pool_size, self.strides, self.padding, self.beta)
+        window = (self.pool_size, self.strides, self.padding)
+        return ops.mex_pool(x, *window, self.beta, self.offsets, *self._regions)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         spatial = self._output_sizes(input_shape[1:-1], self.pool_size)

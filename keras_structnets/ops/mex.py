@@ -7,7 +7,7 @@ from keras_structnets import checks
 from keras_structnets.ops import kernels
 from keras_structnets.ops.log_mean_exp import FLOAT32_MAX, log_mean_exp_of, mex_columns_of
 from keras_structnets.ops.precision import cast, floating, to_float32
-from keras_structnets.ops.windows import padded, same_padding, windows
+from keras_structnets.ops.windows import padded, same_padding, window_output_size, windows
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
 
@@ -57,12 +57,19 @@ def mex_pool(
     strides: Sizes | None = None,
     padding: str = "valid",
     beta: Scalar = 1.0,
+    offsets: Tensor | None = None,
+    shared_region: Sizes | None = None,
+    unshared_region: Sizes | None = None,
 ) -> Tensor:
-    """MEX over windows: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.3).
+    """MEX over windows: `y_q = (1/beta) log mean_i exp(beta (x_qi + b_ri))` (Deep SimNets, section 4.3).
 
-    The mean is over the entries inside the image: 'same' padding adds none.
+    The mean is over the entries i inside the image: 'same' padding adds none. There are offsets b for
+    each region r of output positions q, or none. By default all positions share one set of offsets;
+    with a `shared_region` those of a tile of this size do, r = q // size; with an `unshared_region` each
+    position of a tile has its own set, and the tile repeats over the image, r = q % size.
 
-    Shapes: x [b, *spatial, c] -> [b, *spatial', c].
+    Shapes: x [b, *spatial, c], offsets [*regions, *pool_size, c] -> [b, *spatial', c]. Along an axis there
+    are 1, ceil(spatial' / shared_region) or min(spatial', unshared_region) regions.
 
     Args:
         x: the feature maps.
@@ -70,9 +77,13 @@ def mex_pool(
         strides: its step, `pool_size` if None.
         padding: "valid" or "same".
         beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+        offsets: b, or None.
+        shared_region: size of the tiles that share offsets, an integer or one for each spatial axis.
+        unshared_region: size of the repeated tile whose positions share none.
 
     Raises:
-        ValueError: for sizes below 1, an unknown padding, or a window larger than the image.
+        ValueError: for sizes below 1, an unknown padding, a window larger than the image, offsets of
+            another shape, or both kinds of regions.
 
     Example:
         >>> x = np.array([1.0, 3.0, 5.0, 9.0]).reshape(1, 4, 1)
@@ -89,16 +100,27 @@ def mex_pool(
     strides = pool_size if strides is None else strides
     strides = checks.integers("mex_pool", "strides", strides, rank)
     checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
-    if _is_static(beta) and beta == float("inf"):
+    placed = None
+    if offsets is not None:
+        sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
+        spatial = [window_output_size(*size, padding) for size in sizes]
+        regions = regions_of("mex_pool", spatial, shared_region, unshared_region)
+        shape = (*regions, *pool_size, x.shape[-1])
+        offsets = checks.tensor("mex_pool", "offsets", offsets, shape)
+        placed = placed_offsets(offsets, spatial, shared_region, unshared_region)
+    if placed is None and _is_static(beta) and beta == float("inf"):
         return kernels.select("max_pool", x)(x, pool_size, strides, padding)
     mass = None
     if padding == "same" and _needs_border(x.shape[1:-1], pool_size, strides):
         mass = _mass_inside(x.shape[1:-1], pool_size, strides)
     x, dtype = to_float32(x)
-    if _is_static(beta) and beta == 0:
+    if placed is None and _is_static(beta) and beta == 0:
         return cast(_average_pool(x, pool_size, strides, mass), dtype)
     padding = "valid" if mass is None else "same"
     entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
+    if placed is not None:
+        moved = entries + placed[:, None]
+        entries = moved if mass is None else ops.where(mass > 0, moved, entries)
     return cast(log_mean_exp_of(mass, _is_static(beta))(entries, _finite(beta)), dtype)
 
 
@@ -123,6 +145,39 @@ def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
     beta = checks.scalar("global_mex_pool", "beta", beta)
     positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
     return mex(ops.swapaxes(positions, 1, 2), beta=beta)
+
+
+def regions_of(owner, spatial, shared_region=None, unshared_region=None):
+    """Numbers of regions along each axis of the output positions."""
+    rank = len(spatial)
+    if shared_region is not None and unshared_region is not None:
+        raise ValueError(
+            f"{owner}: `shared_region` {shared_region!r} and `unshared_region` {unshared_region!r} "
+            "exclude each other. Leave one None."
+        )
+    if shared_region is not None:
+        tile = checks.integers(owner, "shared_region", shared_region, rank)
+        return tuple(-(-n // size) for n, size in zip(spatial, tile, strict=True))
+    if unshared_region is not None:
+        tile = checks.integers(owner, "unshared_region", unshared_region, rank)
+        return tuple(min(n, size) for n, size in zip(spatial, tile, strict=True))
+    return (1,) * rank
+
+
+def placed_offsets(offsets, spatial, shared_region=None, unshared_region=None):
+    """Offsets of each position: [*regions, *window, c] -> [prod(window), *spatial', c], in float32."""
+    rank, n_channels = len(spatial), offsets.shape[-1]
+    tile = shared_region if unshared_region is None else unshared_region
+    tile = (tile,) * rank if isinstance(tile, int) or tile is None else tile
+    y = ops.cast(offsets, "float32")
+    for axis, (n, size) in enumerate(zip(spatial, tile, strict=True)):
+        positions = np.arange(n)
+        if size is None:
+            of_position = np.zeros_like(positions)
+        else:
+            of_position = positions // size if unshared_region is None else positions % size
+        y = ops.take(y, ops.convert_to_tensor(of_position.astype("int32")), axis=axis)
+    return ops.moveaxis(ops.reshape(y, (*spatial, -1, n_channels)), -2, 0)
 
 
 def _average_pool(x, pool_size, strides, mass):

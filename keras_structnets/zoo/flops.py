@@ -185,11 +185,12 @@ def _mex(layer):
 
 def _mex_pooling(layer):
     n_out, n_terms = _size(layer.output), _window(layer)
+    offsets = n_out * n_terms if getattr(layer, "use_offsets", False) else 0
     beta = layer.initial_beta if not layer.trainable_beta else None
     if beta is not None and math.isinf(beta):
-        return 0, 0  # comparisons
+        return 0, offsets  # and comparisons
     factor = 0 if beta == 0 else n_terms
-    return n_out * (factor + 1), n_out * (n_terms - 1)
+    return n_out * (factor + 1), n_out * (n_terms - 1) + offsets
 
 
 def _stencil(layer):

@@ -146,9 +146,32 @@ def _pooling(rank):
         yield Case(f"{layer}-{beta}", layer, config, IMAGES[rank], pooled, ranges)
 
 
+def _pooling_with_offsets():
+    settings = [  # rank, pool size, strides, padding, beta, shared region, unshared region
+        (1, (3,), (1,), "same", 0.7, None, (2,)),
+        (2, (2, 3), (2, 2), "same", 0.7, None, None),
+        (2, (2, 2), (1, 1), "valid", -3.0, (2, 3), None),
+        (2, (3, 2), (1, 2), "same", 0.0, None, (2, 1)),
+        (2, (2, 2), (1, 1), "same", INF, None, (9, 9)),
+        (3, (2, 1, 2), (1, 1, 2), "same", 1.5, (2, 1, 1), None),
+    ]
+    for rank, pool_size, strides, padding, beta, shared, unshared in settings:
+        config = {"pool_size": pool_size, "strides": strides, "padding": padding}
+        config |= {"shared_region": shared, "unshared_region": unshared}
+        pooled = partial(reference.mex_pool_with_offsets, **config)
+        config |= {"use_offsets": True, "beta": beta, "trainable_beta": False}
+        name = f"MEXPooling{rank}D-offsets-{padding}-{beta}-{shared}-{unshared}"
+        name = name.replace(" ", "")
+        image, layer = IMAGES[rank], f"MEXPooling{rank}D"
+        yield Case(name, layer, config, image, partial(pooled, beta=beta))
+    learned = config | {"trainable_beta": True}
+    yield Case(f"{name}-learned", layer, learned, image, pooled, {"beta": (1.4, 1.6)})
+
+
 CASES = [
     *_vectors(),
     *(case for rank in (1, 2, 3) for case in _patches(rank)),
     *_mex(),
     *(case for rank in (1, 2, 3) for case in _pooling(rank)),
+    *_pooling_with_offsets(),
 ]

@@ -72,6 +72,24 @@ def mex_pool(x, pool_size, strides, padding, beta):
     return y
 
 
+def mex_pool_with_offsets(
+    x, offsets, pool_size, strides, padding, beta, shared_region=None, unshared_region=None
+):
+    """MEX of the entries inside the image plus the offsets [*regions, *pool_size, c] of its region."""
+    shape = _output_spatial(x, pool_size, strides, padding)
+    y = np.zeros((x.shape[0], *shape, x.shape[-1]))
+    for at, window in _windows(x, pool_size, strides, padding, np.nan):
+        region = [0] * len(at)
+        if shared_region is not None:
+            region = [q // size for q, size in zip(at, shared_region, strict=True)]
+        if unshared_region is not None:
+            region = [q % size for q, size in zip(at, unshared_region, strict=True)]
+        for b, c in np.ndindex(x.shape[0], x.shape[-1]):
+            terms = (window[b, ..., c] + offsets[(*region, ..., c)]).ravel()
+            y[(b, *at, c)] = mex_of(terms[~np.isnan(terms)], float(beta))
+    return y
+
+
 def global_mex_pool(x, beta):
     """MEX of all positions."""
     y = np.zeros((x.shape[0], x.shape[-1]))

@@ -16,11 +16,13 @@ from keras_structnets.inference.plain import (
 )
 from keras_structnets.inference.rules import rule
 from keras_structnets.inference.weights import array
+from keras_structnets.ops.mex import placed_offsets
 from keras_structnets.ops.windows import same_padding
 
 _SAFE = (
     60.0  # range of beta * offsets up to which products of exponentials neither overflow nor vanish
 )
+NEARLY_0 = 1e-20  # beta at which MEX is the mean in float32
 _POOLS = (layers.MEXPooling1D, layers.MEXPooling2D, layers.MEXPooling3D)
 _GLOBAL_POOLS = (layers.GlobalMEXPooling1D, layers.GlobalMEXPooling2D, layers.GlobalMEXPooling3D)
 
@@ -51,6 +53,13 @@ def mex_pooling(layer, x):
     """Maxima, means, or a sum of exponentials over windows."""
     beta, shape = _beta(layer), layer.compute_output_shape((None, *x.shape))[1:]
     window = {"pool_size": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
+    if layer.use_offsets:
+        regions = layer.shared_region, layer.unshared_region
+        placed = keras.ops.convert_to_numpy(placed_offsets(layer.offsets, shape[:-1], *regions))
+        operation = MEXPoolingByWindows(
+            beta or NEARLY_0, **window, offsets_shape=placed.shape, name=layer.name
+        )
+        return nodes.call(operation, x, shape=shape, name=layer.name, weights=[placed])
     if beta == 0:
         return _mean_pooling(layer, x, shape)
     if math.isinf(beta):
