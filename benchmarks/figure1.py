@@ -7,6 +7,8 @@ as in the paper: images of 64x64, 256 channels, stencils of 3x3. The paper's bat
 default is 2, which a CPU does in a reasonable time.
 """
 
+import functools
+
 import keras
 import numpy as np
 
@@ -23,6 +25,7 @@ VARIED = {
 }
 LAYERS = {
     "depthwise": ksn.layers.StencilConv2D,
+    "depthwise, FFT": functools.partial(ksn.layers.StencilConv2D, padding="periodic", method="fft"),
     "explicit": ksn.layers.ExplicitDiffusion2D,
     "implicit": ksn.layers.ImplicitDiffusion2D,
     "circulant": ksn.layers.CirculantDiffusion2D,

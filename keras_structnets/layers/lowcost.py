@@ -98,6 +98,8 @@ class _StencilConv(PaddedStencil, DepthwiseKernel):
     Args:
         kernel_size: an integer, or one for each spatial axis.
         padding: "same", zeros outside, or "periodic", the image wraps around.
+        method: "direct", or "fft", which multiplies the frequencies of a periodic image (eq. 10). It
+            pays for large stencils.
         kernel_initializer: initializer of the stencils.
         kernel_regularizer: regularizer of the stencils.
         kernel_constraint: constraint on the stencils.
@@ -116,8 +118,18 @@ class _StencilConv(PaddedStencil, DepthwiseKernel):
     Reference: Low-cost parameterizations of deep convolutional neural networks, section 3.1.
     """
 
+    def __init__(self, kernel_size: Sizes = 3, *, method: str = "direct", **kwargs: Any) -> None:
+        super().__init__(kernel_size, **kwargs)
+        self.method = self._one_of("method", method, ("direct", "fft"))
+        if self.method == "fft" and self.padding != "periodic":
+            raise ValueError(
+                f"{type(self).__name__}: `method='fft'` needs `padding='periodic'`, got "
+                f"{self.padding!r}. Use method='direct' for zeros outside the image."
+            )
+
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.depthwise_conv(self._floating(inputs), self.kernel, self.padding)
+        x = self._floating(inputs)
+        return ops.depthwise_conv(x, self.kernel, self.padding, self.method)
 
 
 class _LinearMix(SpatialLayer):

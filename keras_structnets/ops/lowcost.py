@@ -17,19 +17,24 @@ from keras_structnets.ops.precision import at_least_float32, cast, floating
 from keras_structnets.signatures import Tensor
 
 
-def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
+def depthwise_conv(
+    x: Tensor, kernel: Tensor, padding: str = "same", method: str = "direct"
+) -> Tensor:
     """`K x`, the depthwise convolution of eq. 5.
 
     Args:
         x: [b, *n, c].
         kernel: the stencils of `K`, [*k, c].
         padding: 'same' or 'periodic'.
+        method: 'direct', or 'fft', which multiplies the frequencies of a periodic image of known
+            size by `stencil_spectrum`, as in eq. 10. Its cost does not depend on the kernel's size.
 
     Returns:
         [b, *n, c].
 
     Raises:
-        ValueError: for an unknown padding, or a kernel that does not fit the image.
+        ValueError: for an unknown padding or method, a kernel that does not fit the image, or 'fft' of
+            an image that is not periodic.
 
     Example:
         >>> x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
@@ -41,7 +46,11 @@ def depthwise_conv(x: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:
         [-1.0, 2.0, -1.0]
     """
     x, kernel = _arguments("depthwise_conv", x, kernel, padding)
-    return _conv(x, kernel, padding)
+    if checks.one_of("depthwise_conv", "method", method, ("direct", "fft")) == "direct":
+        return _conv(x, kernel, padding)
+    checks.one_of("depthwise_conv", "padding of the method 'fft'", padding, ("periodic",))
+    checks.static_size("depthwise_conv", "the sizes of the image", x.shape[1:-1])
+    return _filter(x, stencil_spectrum(kernel, tuple(x.shape[1:-1])))
 
 
 def depthwise_adjoint(y: Tensor, kernel: Tensor, padding: str = "same") -> Tensor:

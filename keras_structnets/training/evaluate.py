@@ -142,7 +142,7 @@ def predict(
         >>> keras.utils.save_img("sea.png", sea, scale=False)
         >>> [(path, name, output)] = ksn.training.predict("caffe_convnet_cifar10", ["sea.png"])
         >>> path, name, round(output, 1)
-        ('sea.png', 'airplane', 0.4)
+        ('sea.png', 'bird', 1.0)
     """
     path = file_of(model, weights)
     network = load_model(path)

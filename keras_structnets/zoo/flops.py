@@ -8,6 +8,7 @@ from keras import layers as kl
 
 from keras_structnets import layers as ksl
 from keras_structnets.layers import circulant, diffusion, gconv, lowcost, mex, similarity
+from keras_structnets.ops.kernels.generic import LARGEST_DFT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,9 @@ def flops(model: keras.Model) -> Flops:
     the copying of data count nothing. Layers count by their formula, a product with a border of zeros
     like any other, and batch normalization as one multiplication and one addition. The similarity
     `sum_i u_i |x_i - z_i|^p` takes an addition and a power (one multiplication) per entry of a template,
-    another multiplication for the weight, and an addition for the sum. Fourier transforms count as
-    those of radix 2: N log2 N multiplications and half as many additions again for N real numbers.
+    another multiplication for the weight, and an addition for the sum. An FFT counts as one of radix
+    2: N log2 N multiplications and half as many additions again for N real numbers. The implicit step
+    of an image of at most 32 pixels along each axis is two products of matrices, and counts as such.
 
     Args:
         model: a Functional or Sequential `keras.Model` of known input shape, of the layers that the zoo
@@ -193,6 +195,14 @@ def _mex_pooling(layer):
     return n_out * (factor + 1), n_out * (n_terms - 1) + offsets
 
 
+def _stencil_conv(layer):
+    """By stencils; by 'fft', as the implicit step with a complex response."""
+    if layer.method == "direct":
+        return _stencil(layer)
+    multiplies, adds = _implicit(layer)
+    return multiplies + _size(layer.output), adds + _size(layer.output)
+
+
 def _stencil(layer):
     return _sums(_size(layer.output), math.prod(layer.kernel_size), bias=False)
 
@@ -208,16 +218,26 @@ def _explicit_diffusion(layer):
     return 2 * multiplies + n, 2 * adds + n
 
 
-def _by_transform(axes):
-    """Transform over `axes` of the input, multiply by a real response, and transform back."""
+def _implicit(layer):
+    """Transform each channel, multiply by a real response, and transform back."""
+    *spatial, channels = layer.output.shape[1:]
+    if max(spatial) > LARGEST_DFT:
+        return _by_fft(math.prod(spatial), channels)
+    *others, last = spatial
+    frequencies = 2 * (last // 2 + 1)  # of the last axis; (re, im)
+    spectrum = math.prod(others) * frequencies * channels
+    one_way = _size(layer.output) * frequencies + spectrum * 2 * sum(others)
+    return 2 * one_way + spectrum, 2 * one_way
 
-    def rule(layer):
-        n = _size(layer.output)
-        length = math.prod(layer.output.shape[1:][axes])
-        stages = math.log2(length)
-        return round(n * (2 * stages + 1)), round(n * 3 * stages)
 
-    return rule
+def _by_fft(length, count):
+    """`count` transforms of `length` numbers, a product with a real response, and the way back."""
+    n, stages = length * count, math.log2(length)
+    return round(n * (2 * stages + 1)), round(n * 3 * stages)
+
+
+def _circulant_diffusion(layer):
+    return _by_fft(_size(layer.output), 1)
 
 
 def _circulant(layer):
@@ -281,10 +301,10 @@ _RULES = [
     ((mex.MEX,), _mex),
     ((mex.MEXPooling, mex.GlobalMEXPooling), _mex_pooling),
     ((circulant._CirculantConv,), _circulant),
-    ((diffusion._ImplicitDiffusion,), _by_transform(slice(0, -1))),
-    ((diffusion._CirculantDiffusion,), _by_transform(slice(None))),
+    ((diffusion._ImplicitDiffusion,), _implicit),
+    ((diffusion._CirculantDiffusion,), _circulant_diffusion),
     ((diffusion._ExplicitDiffusion,), _explicit_diffusion),
-    ((lowcost._StencilConv,), _stencil),
+    ((lowcost._StencilConv,), _stencil_conv),
     ((lowcost._LinearMix,), _linear_mix),
 ]
 _BY_NAME = {  # operations on tensors, and a layer that keras.applications does not make public

@@ -81,7 +81,28 @@ def _case(layer, rank, shape, size, function, ranges, **options):
     )
 
 
+def _fourier(case):
+    """The stencils by their frequencies, eq. 10."""
+    return dataclasses.replace(
+        case, name=f"{case.name}-fft", config={**case.config, "method": "fft"}
+    )
+
+
+LARGE = [(1, (2, 40, 3), 3), (2, (2, 5, 36, 2), (2, 3))]  # above the size that matrices transform
+
 CASES = [
+    *(
+        _fourier(_case("StencilConv", *shape, reference.stencil_conv, {}, padding="periodic"))
+        for shape in [*SHAPES[::3], *LARGE]
+    ),
+    *(
+        _case(layer, *shape, function, SHORT, step_size=0.5)
+        for layer, function in [
+            ("ImplicitDiffusion", reference.implicit_diffusion),
+            ("CirculantDiffusion", reference.circulant_diffusion),
+        ]
+        for shape in LARGE
+    ),
     *(
         _case("StencilConv", *shape, reference.stencil_conv, {}, padding=padding)
         for shape in SHAPES

@@ -58,11 +58,23 @@ def test_generalized_convolutions_are_counted_as_by_hand():
 
 
 def test_transforms_are_counted_by_their_formula():
-    n, image, volume = 8 * 8 * 4, np.log2(8 * 8), np.log2(8 * 8 * 4)
+    n, image = 64 * 64 * 4, np.log2(64 * 64)
     both_ways = (2 * n * image + n, 3 * n * image)
-    assert counted(L.ImplicitDiffusion2D(3), shape=(8, 8, 4)) == both_ways
+    assert counted(L.ImplicitDiffusion2D(3), shape=(64, 64, 4)) == both_ways
+    n, volume = 8 * 8 * 4, np.log2(8 * 8 * 4)
     both_ways = (2 * n * volume + n, 3 * n * volume)
     assert counted(L.CirculantDiffusion2D(3), shape=(8, 8, 4)) == both_ways
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX shows what XLA counts")
+@pytest.mark.parametrize("shape", [(32, 32, 32), (24, 16, 8)])
+@pytest.mark.parametrize("layer", [L.ImplicitDiffusion2D, L.ExplicitDiffusion2D])
+def test_steps_are_counted_as_xla_does(layer, shape):
+    import jax
+
+    step = keras.Sequential([keras.Input(shape), layer(3)])
+    program = jax.jit(step).lower(np.zeros((8, *shape), "float32")).compile()
+    assert flops(step).total == pytest.approx(program.cost_analysis()["flops"] / 8, rel=0.1)
 
 
 def test_operations_between_layers_are_counted():

@@ -24,7 +24,7 @@ BACKENDS = {  # operation: the backends that have a kernel for it
     "loop": ("torch",),
     "max_pool": ("torch", "jax"),
     "pointwise": ("torch",),
-    "spectral_filter": ("torch", "jax"),
+    "spectral_filter": ("tensorflow", "torch", "jax"),
     "stop_fusion": ("jax",),
     "strided_depthwise": ("torch", "jax"),
 }

@@ -11,6 +11,7 @@ from keras_structnets.ops.fourier import dft_matrices, inverse, transform
 conv = functools.partial(ops.conv, data_format="channels_last")
 average_pool = functools.partial(ops.average_pool, data_format="channels_last")
 max_pool = functools.partial(ops.max_pool, data_format="channels_last")
+LARGEST_DFT = 32  # the largest axis that products with matrices transform; above it, an FFT
 _UNROLLED = 16  # the largest number of iterations of a loop that is unrolled
 
 
@@ -103,6 +104,11 @@ def spectral_filter(x, response, axes):
         y = y + ops.stack([-rotated[:, 1], rotated[:, 0]], axis=1)
     y = inverse(y, matrices)
     return y[..., 0] if over_channels else y
+
+
+def fft_pays(x, axes):
+    """Whether an FFT over `axes` is faster than matrices, whose products grow with the image."""
+    return max(x.shape[axis] for axis in axes) > LARGEST_DFT
 
 
 def fft_filter(x, response, axes, rfftn, irfftn, to_complex):

@@ -18,8 +18,8 @@ def conv(x, kernel, strides=1, padding="valid", dilation_rate=1):
 
 
 def spectral_filter(x, response, axes):
-    """The FFT where it runs over the channels too; products of matrices are faster elsewhere."""
-    if axes[-1] < len(x.shape) - 1:
+    """The FFT over the channels too and for large images; products of matrices are faster elsewhere."""
+    if axes[-1] < len(x.shape) - 1 and not generic.fft_pays(x, axes):
         return generic.spectral_filter(x, response, axes)
     return generic.fft_filter(
         x, response, axes, jax.numpy.fft.rfftn, jax.numpy.fft.irfftn, jax.lax.complex

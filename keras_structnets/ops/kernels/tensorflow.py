@@ -1,6 +1,9 @@
 """Kernels for TensorFlow."""
 
 import tensorflow as tf
+from keras import ops
+
+from keras_structnets.ops.kernels import generic
 
 
 def batch_normalization(x, gamma, beta, epsilon):
@@ -20,6 +23,23 @@ def batch_normalization(x, gamma, beta, epsilon):
     )
     n = tf.cast(tf.size(x) // x.shape[-1], variance.dtype)
     return tf.reshape(y, tf.shape(x)), mean, variance * ((n - 1) / n)
+
+
+def spectral_filter(x, response, axes):
+    """The FFT for large images with one or two axes: that over three axes has no gradient."""
+    if len(axes) > 2 or not generic.fft_pays(x, axes):
+        return generic.spectral_filter(x, response, axes)
+    return generic.fft_filter(x, response, axes, _rfftn, _irfftn, tf.complex)
+
+
+def _rfftn(x, sizes, axes):
+    rfft = tf.signal.rfft if len(axes) == 1 else tf.signal.rfft2d
+    return ops.moveaxis(rfft(ops.moveaxis(x, -1, 1), sizes), 1, -1)
+
+
+def _irfftn(spectrum, sizes, axes):
+    irfft = tf.signal.irfft if len(axes) == 1 else tf.signal.irfft2d
+    return ops.moveaxis(irfft(ops.moveaxis(spectrum, -1, 1), sizes), 1, -1)
 
 
 def compiled(f, by_xla=False, inputs=None):

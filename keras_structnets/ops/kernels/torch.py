@@ -44,10 +44,10 @@ def pointwise(x, matrix):
 
 
 def spectral_filter(x, response, axes):
-    """The FFT where it runs over the channels too; products of matrices are faster elsewhere."""
+    """The FFT over the channels too and for large images; products of matrices are faster elsewhere."""
     if not x.shape[0]:  # the FFT refuses an empty batch
         return x
-    if axes[-1] < len(x.shape) - 1:
+    if axes[-1] < len(x.shape) - 1 and not generic.fft_pays(x, axes):
         return generic.spectral_filter(x, response, axes)
     return generic.fft_filter(x, response, axes, torch.fft.rfftn, torch.fft.irfftn, torch.complex)
 
