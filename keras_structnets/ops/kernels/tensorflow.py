@@ -27,7 +27,8 @@ def batch_normalization(x, gamma, beta, epsilon):
 
 def spectral_filter(x, response, axes):
     """The FFT for large images with one or two axes: that over three axes has no gradient."""
-    if len(axes) > 2 or not generic.fft_pays(x, axes):
+    over_channels = axes[-1] == len(x.shape) - 1
+    if over_channels or len(axes) > 2 or not generic.fft_pays(x, axes):
         return generic.spectral_filter(x, response, axes)
     return generic.fft_filter(x, response, axes, _rfftn, _irfftn, tf.complex)
 
