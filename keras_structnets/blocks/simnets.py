@@ -80,7 +80,7 @@ def whitened_similarity(
     if noise != 0:
         noise = checks.positive(owner, "noise", noise)
         x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
-    window = (kernel_size, strides, padding)
+    window: tuple = (kernel_size, strides, padding)
     if whitening:
         conv = of_rank(keras.layers, "Conv", rank_of(x))
         x = conv(filters, *window, name=f"{name}_whitening")(x)

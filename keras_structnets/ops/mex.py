@@ -96,16 +96,16 @@ def mex_pool(
     beta = checks.scalar("mex_pool", "beta", beta)
     rank = len(x.shape) - 2
     checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
-    pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
-    strides = pool_size if strides is None else strides
-    strides = checks.integers("mex_pool", "strides", strides, rank)
+    pool_size = window = checks.integers("mex_pool", "pool_size", pool_size, rank)
+    strides = window if strides is None else strides
+    strides = steps = checks.integers("mex_pool", "strides", strides, rank)
     checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
     placed = None
     if offsets is not None:
-        sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
+        sizes = zip(x.shape[1:-1], window, steps, strict=True)
         spatial = [window_output_size(*size, padding) for size in sizes]
         regions = regions_of("mex_pool", spatial, shared_region, unshared_region)
-        shape = (*regions, *pool_size, x.shape[-1])
+        shape = (*regions, *window, x.shape[-1])
         offsets = checks.tensor("mex_pool", "offsets", offsets, shape)
         placed = placed_offsets(offsets, spatial, shared_region, unshared_region)
     if placed is None and _is_static(beta) and beta == float("inf"):

@@ -1,6 +1,7 @@
 """Networks of Deep SimNets, and the networks it compares them with."""
 
 import math
+from typing import Any
 
 import keras
 from keras import initializers
@@ -13,8 +14,13 @@ from keras_structnets.zoo.registry import RANKS, register
 
 PAPER = "Deep SimNets"
 MAXIMUM, MEAN = float("inf"), 0.0  # beta of a fixed pooling
-ONE_LAYER = {"channels": (None,), "templates": 50, "kernel_size": 5, "padding": "valid"}
-THREE_LAYERS = {
+ONE_LAYER: dict[str, Any] = {
+    "channels": (None,),
+    "templates": 50,
+    "kernel_size": 5,
+    "padding": "valid",
+}
+THREE_LAYERS: dict[str, Any] = {
     "channels": (192, 192, 192),
     "kernel_size": (5, 5, 3),
     "local_beta": (MAXIMUM, MEAN),
