@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_structnets.training import transforms
+from keras_structnets.training._io import require
 
 OPERATIONS: dict[str, Any] = {}  # by name; `register` fills it
 FLIPS = ("random", "alternate")
@@ -35,22 +35,7 @@ class Draw:
 
 
 def register(name: str) -> Callable[[Any], Any]:
-    """Register an operation: a class that takes a recipe, and is called on images and a `Draw`.
-
-    Example:
-        >>> from keras_structnets.training.augment import OPERATIONS, register
-        >>> @register("darken")
-        ... class Darken:
-        ...     def __init__(self, recipe):
-        ...         pass
-        ...
-        ...     def __call__(self, images, draw):
-        ...         return images // 2
-        >>> ksn.training.Recipe("simnet_2layer", augmentation=["darken", "flip"]).augmentation
-        ('darken', 'flip')
-        >>> OPERATIONS.pop("darken").__name__
-        'Darken'
-    """
+    """Register an operation: a class that takes a recipe, and is called on images and a `Draw`."""
     if name in OPERATIONS:
         raise ValueError(f"register: the operation {name!r} exists. Choose another name.")
 
@@ -63,27 +48,50 @@ def register(name: str) -> Callable[[Any], Any]:
 
 @register("crop")
 class Crop:
-    """Pads each image with `pad` zeros and crops it at a random place."""
+    """Pads each image with `pad` zeros and crops it at a random place.
+
+    Keras' `RandomCrop` takes one place for the whole batch (keras issue 16399).
+    """
 
     def __init__(self, recipe):
-        self.pad = recipe.pad
+        self.pad = (recipe.pad, recipe.pad)
 
     def __call__(self, images, draw):
         """[n, h, w, c] -> [n, *draw.size, c]."""
-        return transforms.random_crops(images, draw.rng, self.pad, draw.size)
+        return random_crops(np.pad(images, ((0, 0), self.pad, self.pad, (0, 0))), draw)
+
+
+def random_crops(images, draw):
+    """A part of each image at a random place: [n, h, w, c] -> [n, *draw.size, c]."""
+    n, height, width, _ = images.shape
+    rows, columns = draw.size
+    top = draw.rng.integers(0, height - rows + 1, n)
+    left = draw.rng.integers(0, width - columns + 1, n)
+    places = zip(images, top, left, strict=True)
+    return np.stack([image[i : i + rows, j : j + columns] for image, i, j in places])
 
 
 @register("resized_crop")
 class ResizedCrop:
-    """Resizes a random part of each image to the whole, and crops it at a random place."""
+    """Resizes a random part of each image to the whole (bilinear, by Pillow), and crops that.
+
+    The part has the image's proportions, and a share of its area that is uniform in [`crop_area`, 1].
+    """
 
     def __init__(self, recipe):
-        self.area = recipe.crop_area
+        self.area, self.pillow = recipe.crop_area, require("PIL.Image")
 
     def __call__(self, images, draw):
         """[n, h, w, c] -> [n, *draw.size, c]."""
-        images = transforms.random_resized_crops(images, draw.rng, self.area)
-        return transforms.random_crops(images, draw.rng, 0, draw.size)
+        n, size = len(images), np.array(images.shape[2:0:-1])
+        sides = np.sqrt(draw.rng.uniform(self.area, 1, (n, 1))) * size
+        starts = draw.rng.random((n, 2)) * (size - sides)
+        planes = images.transpose(0, 3, 1, 2).astype("float32")
+        for image, box in zip(planes, np.hstack([starts, starts + sides]).tolist(), strict=True):
+            for plane in image:
+                part = self.pillow.fromarray(plane)
+                plane[:] = part.resize(part.size, self.pillow.Resampling.BILINEAR, box)
+        return random_crops(_like(planes.transpose(0, 2, 3, 1), images), draw)
 
 
 @register("flip")
@@ -105,16 +113,63 @@ class Flip:
 
 @register("rand_augment")
 class RandAugment:
-    """Applies two operations of RandAugment (Cubuk et al. 2019), drawn for each batch."""
+    """Changes each image by two operations of RandAugment (Cubuk et al. 2019), by Pillow.
+
+    `keras.layers.RandAugment` takes 2 s for 100 images of 32 x 32 on PyTorch, and draws two operations
+    for the whole batch.
+    """
 
     def __init__(self, recipe):
-        self.operations = transforms.rand_augment_operations()
+        self.pillow, self.operations = (
+            require("PIL.Image"),
+            list(rand_augment_operations().values()),
+        )
 
     def __call__(self, images, draw):
-        """[n, h, w, c] -> [n, h, w, c]."""
-        for name in draw.rng.choice(list(self.operations), 2):
-            images = self.operations[name](images, draw.rng)
-        return images
+        """[n, h, w, c] -> [n, h, w, c]; one channel or three."""
+        chosen = draw.rng.integers(len(self.operations), size=(len(images), 2))
+        strengths = draw.rng.uniform(-1, 1, chosen.shape)
+        changed = np.rint(images).clip(0, 255).astype("uint8")
+        for image, which, strength in zip(changed, chosen, strengths, strict=True):
+            picture = self.pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            for i, s in zip(which, strength, strict=True):
+                picture = self.operations[i](picture, s)
+            image[:] = np.asarray(picture).reshape(image.shape)
+        return changed.astype(images.dtype)
+
+
+def rand_augment_operations():
+    """The operations of RandAugment by name: functions of a picture and a strength in -1..1."""
+    pillow, ops, enhance = map(require, ("PIL.Image", "PIL.ImageOps", "PIL.ImageEnhance"))
+
+    def enhanced(kind):
+        return lambda picture, s: kind(picture).enhance(1 + 0.9 * s)
+
+    def moved(matrix):
+        """Each pixel (x, y) from `matrix(s) @ (x, y, 1)`, grey where that is outside."""
+        how = {"resample": pillow.Resampling.BILINEAR, "fillcolor": "gray"}
+        affine = pillow.Transform.AFFINE
+        return lambda picture, s: picture.transform(
+            picture.size, affine, matrix(s, *picture.size), **how
+        )
+
+    return {
+        "auto_contrast": lambda picture, s: ops.autocontrast(picture),
+        "equalize": lambda picture, s: ops.equalize(picture),
+        "posterize": lambda picture, s: ops.posterize(picture, 8 - round(4 * abs(s))),
+        "solarize": lambda picture, s: ops.solarize(picture, round(256 * (1 - abs(s)))),
+        "color": enhanced(enhance.Color),
+        "contrast": enhanced(enhance.Contrast),
+        "brightness": enhanced(enhance.Brightness),
+        "sharpness": enhanced(enhance.Sharpness),
+        "rotate": lambda picture, s: picture.rotate(
+            30 * s, pillow.Resampling.BILINEAR, fillcolor="gray"
+        ),
+        "shear_x": moved(lambda s, width, height: (1, 0.3 * s, -0.15 * s * height, 0, 1, 0)),
+        "shear_y": moved(lambda s, width, height: (1, 0, 0, 0.3 * s, 1, -0.15 * s * width)),
+        "translate_x": moved(lambda s, width, height: (1, 0, 0.3 * s * width, 0, 1, 0)),
+        "translate_y": moved(lambda s, width, height: (1, 0, 0, 0, 1, 0.3 * s * height)),
+    }
 
 
 class Batches(keras.utils.PyDataset):
@@ -137,7 +192,7 @@ class Batches(keras.utils.PyDataset):
         self.size = tuple(size or recipe.crop_size or images.shape[1:3])
         self.operations = [OPERATIONS[name](recipe) for name in recipe.augmentation]
         if recipe.mix != "none":
-            self.mix = transforms.ByKeras(MIX_LAYERS[recipe.mix](seed=0))
+            self.mix = MIX_LAYERS[recipe.mix]()
         self.start(0)
 
     @functools.cached_property
@@ -160,10 +215,20 @@ class Batches(keras.utils.PyDataset):
         images, labels = self.images[indices], self.labels[indices]
         for operation in self.operations:
             images = operation(images, draw)
-        images = transforms.center_crop(images, self.size)
+        images = center_crop(images, self.size)
         if self.recipe.mix != "none":
-            images, labels = self.mix(images, draw.rng, labels)
+            images, labels = self._mixed(images, labels, draw.rng)
         return images, labels
+
+    def _mixed(self, images, labels, rng):
+        """Images and labels mixed by Keras' layer, which draws from `rng` and not from its own state."""
+        pixels = keras.ops.convert_to_tensor(images, "float32")
+        seed = keras.random.SeedGenerator(int(rng.integers(2**31)))
+        drawn = self.mix.get_random_transformation(pixels, seed=seed)
+        pixels = self.mix.transform_images(pixels, drawn)
+        labels = self.mix.transform_labels(keras.ops.convert_to_tensor(labels), drawn)
+        pixels, labels = map(keras.ops.convert_to_numpy, (pixels, labels))
+        return _like(pixels, images), labels
 
     def _rng(self, *index):
         return np.random.default_rng((self.recipe.seed, self.epoch, *index))
@@ -172,3 +237,16 @@ class Batches(keras.utils.PyDataset):
 def one_hot(labels, n_classes):
     """Class numbers [n] -> float32 [n, classes]."""
     return np.eye(n_classes, dtype="float32")[labels]
+
+
+def center_crop(images, size):
+    """The middle of each image: [n, h, w, c] -> [n, *size, c]."""
+    top, left = ((n - s) // 2 for n, s in zip(images.shape[1:3], size, strict=True))
+    return images[:, top : top + size[0], left : left + size[1]]
+
+
+def _like(pixels, images):
+    """`pixels` rounded and clipped to the type of `images`."""
+    return (np.rint(pixels).clip(0, 255) if images.dtype.kind in "ui" else pixels).astype(
+        images.dtype
+    )

@@ -5,19 +5,26 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from keras_structnets import training
-from keras_structnets.training import transforms
-from keras_structnets.training.augment import OPERATIONS, Batches, Draw, register
-from keras_structnets.training.transforms import center_crop
+from keras_structnets.training import augment
+from keras_structnets.training.augment import OPERATIONS, Batches, Draw, center_crop, register
 
 RECIPE = training.Recipe("tiny", batch_size=4)
 
 
+def changed_by(operation, images, seed=0, epoch=0, size=None, **settings):
+    """`images` after an operation."""
+    draw = Draw(
+        np.random.default_rng(seed), epoch, np.arange(len(images)), size or images.shape[1:3]
+    )
+    return OPERATIONS[operation](dataclasses.replace(RECIPE, **settings))(images, draw)
+
+
 def test_each_image_is_cropped_at_a_place_of_its_own():
     images = np.arange(1, 1 + 64 * 5 * 4, dtype="int32").reshape(64, 5, 4, 1)
-    crops = transforms.random_crops(images, np.random.default_rng(0), pad=2)
+    crops = changed_by("crop", images, pad=2)
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     places = set()
     for crop, image in zip(crops, padded, strict=True):
@@ -34,9 +41,7 @@ def test_each_image_is_cropped_at_a_place_of_its_own():
 
 def flipped(images, flip, epoch=0):
     """Which images the operation "flip" mirrors in an epoch."""
-    recipe = dataclasses.replace(RECIPE, flip=flip)
-    draw = Draw(np.random.default_rng(epoch), epoch, np.arange(len(images)), images.shape[1:3])
-    changed = OPERATIONS["flip"](recipe)(images, draw)
+    changed = changed_by("flip", images, seed=epoch, epoch=epoch, flip=flip)
     same = (changed == images).all((1, 2, 3))
     mirrored = (changed == images[:, :, ::-1]).all((1, 2, 3))
     assert (same ^ mirrored).all()
@@ -54,7 +59,7 @@ def test_half_of_the_images_are_mirrored(flip):
 
 def test_no_padding_and_crops_of_the_whole_change_nothing():
     images = np.random.default_rng(0).integers(0, 255, (20, 3, 4, 2)).astype("uint8")
-    crops = transforms.random_crops(images, np.random.default_rng(0), pad=0)
+    crops = changed_by("crop", images, pad=0)
     np.testing.assert_array_equal(crops, images)
 
 
@@ -149,94 +154,41 @@ def test_a_batch_depends_on_no_batch_before_it(settings):
     assert not np.array_equal(first[0], after[1][0])
 
 
-@pytest.mark.parametrize("name", transforms.rand_augment_operations())
-def test_an_operation_of_rand_augment_changes_images_and_keeps_what_they_are(name):
-    images = np.random.default_rng(0).integers(20, 200, (4, 12, 10, 3)).astype("uint8")
-    operation = transforms.rand_augment_operations()[name]
-    for given in (images, images.astype("float32"), images[..., :1]):
-        changed, again = (operation(given, np.random.default_rng(1)) for _ in range(2))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", augment.rand_augment_operations())
+def test_an_operation_of_rand_augment_changes_a_picture_and_keeps_what_it_is(name, channels):
+    pixels = np.random.default_rng(0).integers(20, 200, (24, 20, channels)).astype("uint8")
+    picture = Image.fromarray(pixels.squeeze())
+    changed = [augment.rand_augment_operations()[name](picture, s) for s in (-1.0, 0.6)]
+    assert all((image.size, image.mode) == (picture.size, picture.mode) for image in changed)
+    same = [np.array_equal(image, picture) for image in changed]
+    assert not any(same) or (name == "color" and channels == 1)
+
+
+def test_a_picture_is_moved_about_its_middle_and_grey_outside():
+    y, x = np.mgrid[:12, :10].astype("uint8")
+    operations = augment.rand_augment_operations()
+    picture = Image.fromarray(10 * x)
+    moved = np.asarray(operations["translate_x"](picture, 1.0)).astype(int)
+    np.testing.assert_array_equal(moved[:, :7], 10 * (x[:, :7] + 3))
+    np.testing.assert_array_equal(moved[:, 7:], 128)
+    slanted = np.asarray(operations["shear_x"](picture, 0.5)).astype(float)
+    expected = 10 * (x + 0.15 * (y - 5.5))
+    np.testing.assert_allclose(slanted[3:-3, 3:-3], expected[3:-3, 3:-3], atol=1)
+
+
+def test_rand_augment_draws_for_each_image_and_keeps_the_type():
+    images = np.random.default_rng(0).integers(20, 200, (1, 12, 10, 3)).repeat(40, 0)
+    for given in (images.astype("uint8"), images.astype("float32"), images[..., :1]):
+        changed = changed_by("rand_augment", given)
         assert changed.shape == given.shape
         assert changed.dtype == given.dtype
-        assert changed.min() >= 0
-        assert changed.max() <= 255
-        assert (changed != given).any(axis=(1, 2, 3)).all() or given.shape[-1] == 1
-        np.testing.assert_array_equal(changed, again)
-
-
-def test_rand_augment_has_the_operations_of_keras():
-    layer, ours = keras.layers.RandAugment((0, 255)), transforms.rand_augment_operations()
-    names = layer.get_random_transformation(np.zeros((1, 4, 4, 3), "float32"))["transforms"]
-    theirs = {type(getattr(layer, name)) for name in names}
-    moves = {"RandomShear", "RandomTranslation", "RandomRotation"}
-    apart = moves | {"RandomSharpness", "Equalization"}
-    taken = {type(o.layer) for o in ours.values() if isinstance(o, transforms.ByKeras)}
-    assert taken == {kind for kind in theirs if kind.__name__ not in apart}
-    assert len(ours) == len(theirs)
-
-
-class Fixed:
-    """A generator that draws the same for each image."""
-
-    def __init__(self, *drawn):
-        self.drawn = np.array(drawn)
-
-    def uniform(self, low, high, size):
-        assert (low <= self.drawn).all()
-        assert (self.drawn <= high).all()
-        return np.broadcast_to(self.drawn, size)
-
-
-def test_images_are_turned_and_shifted_as_by_the_layers_of_keras():
-    images = np.random.default_rng(0).uniform(0, 255, (2, 12, 10, 3)).astype("float32")
-    for changed, layer in (
-        (transforms.rotated(images, Fixed(0.15)), keras.layers.RandomRotation((-0.15, -0.15))),
-        (
-            transforms.translated(images, Fixed(0.3, -0.25)),
-            keras.layers.RandomTranslation((0.25, 0.25), (-0.3, -0.3)),
-        ),
-    ):
-        expected = keras.ops.convert_to_numpy(layer(images, training=True))
-        np.testing.assert_allclose(changed, expected, atol=0.05)
-
-
-def test_a_slanted_image_is_shifted_by_its_distance_from_the_middle():
-    y, x = np.mgrid[:12, :10].astype("float32")
-    images = np.stack([x, y], -1)[None]  # each pixel says where it is
-    slanted = transforms.sheared(images, Fixed(0.2, -0.1))
-    expected = np.stack([x + 0.2 * (y - 5.5), y - 0.1 * (x - 4.5)], -1)
-    np.testing.assert_allclose(slanted[0, 3:-3, 3:-3], expected[3:-3, 3:-3], atol=1e-3)
-
-
-def test_an_image_is_moved_without_a_look_at_the_one_below_it():
-    images = np.zeros((20, 12, 10, 3), "uint8")
-    images[::2] = 255  # bright and dark ones, one by one
-    rng = np.random.default_rng(0)
-    for change in (transforms.sheared, transforms.translated, transforms.rotated):
-        np.testing.assert_array_equal(change(images, rng), images)
-    np.testing.assert_array_equal(transforms.random_resized_crops(images, rng, area=0.5), images)
-
-
-def test_an_image_is_smoothed_as_by_pillow():
-    images = np.random.default_rng(0).integers(0, 256, (3, 7, 9, 3)).astype("uint8")
-    smooth = np.stack([Image.fromarray(image).filter(ImageFilter.SMOOTH) for image in images])
-    np.testing.assert_array_equal(transforms.sharpened(images, Fixed(1.0)), smooth)
-    half = transforms.sharpened(images.astype("float32"), Fixed(0.5))
-    np.testing.assert_allclose(half, images + 0.5 * (smooth - images.astype("float32")), atol=0.3)
-    small = images[:, :2, :1]  # no pixel with eight neighbours
-    np.testing.assert_array_equal(transforms.sharpened(small, Fixed(1.0)), small)
-
-
-def test_an_image_is_equalized_by_itself_and_as_keras_does_it():
-    rng = np.random.default_rng(0)
-    dark, bright = rng.integers(0, 90, (7, 9, 3)), rng.integers(100, 256, (7, 9, 3))
-    images = np.stack([dark, bright, np.full((7, 9, 3), 17)]).astype("float32")
-    equal = transforms.equalized(images)
-    layer = keras.layers.Equalization()
-    for image, other in zip(images, equal, strict=True):
-        alone = keras.ops.convert_to_numpy(layer(image[None]))[0]
-        np.testing.assert_array_equal(other, alone)
-    together = keras.ops.convert_to_numpy(layer(images))
-    assert together[0].max() < 200 < equal[0].max()  # why it is not Keras' layer
+        assert len(np.unique(changed, axis=0)) > 30
+        np.testing.assert_array_equal(changed, changed_by("rand_augment", given))
+    dark_and_bright = np.zeros((20, 12, 10, 3), "uint8")
+    dark_and_bright[::2] = 250
+    found = changed_by("rand_augment", dark_and_bright).reshape(20, -1)
+    assert np.median(found[::2].max(1)) > 200 > 100 > np.median(found[1::2].min(1))
 
 
 def test_crops_are_as_large_as_asked_and_held_out_images_are_cropped_in_the_middle():
@@ -253,7 +205,7 @@ def test_a_resized_crop_is_a_part_of_the_image_in_its_proportions():
     height, width = 16, 24
     y, x = np.mgrid[:height, :width].astype("float32")
     images = np.repeat(np.stack([y, x], -1)[None], 200, 0)  # each pixel says where it is
-    crops = transforms.random_resized_crops(images, np.random.default_rng(0), area=0.25)
+    crops = changed_by("resized_crop", images, crop_area=0.25)
     assert crops.shape == images.shape
     inner = crops[:, 4:-4, 4:-4]  # at the border of an image there is less to interpolate
     steps = np.diff(inner[:, :, 0, 0], axis=1), np.diff(inner[:, 0, :, 1], axis=1)
@@ -266,7 +218,7 @@ def test_a_resized_crop_is_a_part_of_the_image_in_its_proportions():
     reach = 0.5 * (1 - share[:, None]) * [height, width]
     assert (np.abs(middle) <= reach + 1e-3).all()
     assert (np.abs(middle) > 0.8 * reach).any(0).all()
-    whole = transforms.random_resized_crops(images, np.random.default_rng(0), area=1.0)
+    whole = changed_by("resized_crop", images, crop_area=1.0)
     np.testing.assert_allclose(whole, images, atol=1e-4)
 
 
