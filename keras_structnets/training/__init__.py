@@ -9,13 +9,4 @@ from keras_structnets.training.publish import publish
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.trainer import resume, train
 
-__all__ = [
-    "Images",
-    "Recipe",
-    "evaluate",
-    "load",
-    "predict",
-    "publish",
-    "resume",
-    "train",
-]
+__all__ = ["Images", "Recipe", "evaluate", "load", "predict", "publish", "resume", "train"]

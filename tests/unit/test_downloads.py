@@ -26,9 +26,9 @@ def cache(tmp_path, monkeypatch):
 
 def serve(monkeypatch, name, paths, checksum=None):
     """Let the data set's addresses be those of the files."""
-    files = [
-        (path.as_uri(), checksum or hashlib.md5(path.read_bytes()).hexdigest()) for path in paths
-    ]
+    files = {
+        path.as_uri(): checksum or hashlib.md5(path.read_bytes()).hexdigest() for path in paths
+    }
     monkeypatch.setitem(downloads.FILES, name, files)
 
 
@@ -56,6 +56,19 @@ def test_svhn_is_read_with_ten_as_the_digit_zero(svhn, monkeypatch):
     np.testing.assert_array_equal(data.x_val, held)
     np.testing.assert_array_equal(data.y_val, held_labels)
     assert data.class_names == list("0123456789")
+
+
+def test_the_extra_images_of_svhn_are_for_training(svhn, tmp_path, monkeypatch):
+    paths, ((images, labels), (held, held_labels)) = svhn
+    extra = RNG.integers(0, 256, (7, 32, 32, 3)).astype("uint8")
+    path = tmp_path / "extra_32x32.mat"
+    savemat(path, {"X": np.moveaxis(extra, 0, -1), "y": np.full((7, 1), 3, "uint8")})
+    serve(monkeypatch, "svhn_extra", [*paths, path])
+    data = training.load("svhn_extra")
+    np.testing.assert_array_equal(data.x_train, np.concatenate([images, extra]))
+    np.testing.assert_array_equal(data.y_train, [*labels, *[3] * 7])
+    np.testing.assert_array_equal(data.x_val, held)
+    np.testing.assert_array_equal(data.y_val, held_labels)
 
 
 def test_stl10_is_read_upright_without_unpacking(tmp_path, monkeypatch):

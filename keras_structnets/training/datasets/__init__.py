@@ -7,22 +7,13 @@ import numpy as np
 
 from keras_structnets import checks
 from keras_structnets.signatures import Path
+from keras_structnets.training.augment import center_crop
 from keras_structnets.training.datasets import builtin, downloads
 from keras_structnets.training.datasets.folders import MAX_BYTES, read
 from keras_structnets.training.datasets.registry import DATASETS, Source, register
-from keras_structnets.training.transforms import center_crop
 
-__all__ = [
-    "DATASETS",
-    "Images",
-    "Source",
-    "builtin",
-    "downloads",
-    "images_of",
-    "load",
-    "read",
-    "register",
-]
+__all__ = ["DATASETS", "Images", "Source", "images_of", "load", "read", "register"]
+__all__ += ["builtin", "downloads"]  # their imports register data sets
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,80 +1,78 @@
 """Folders of images in a .tar or .zip, read without unpacking it."""
 
+import functools
+import io
 import lzma
 import pathlib
 import tarfile
 import zipfile
 import zlib
 
-from keras_structnets.training._io import natural
-from keras_structnets.training.datasets.images import Member
-
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,  # encrypted, or packed by an unknown method
-    ValueError,
-    TypeError,
-    KeyError,
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(
+        RuntimeError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ),  # RuntimeError: encrypted, or an unknown method
 )
 MAX_MEMBER = 2**28  # bytes of one file
-
-
-def read_archive(path, max_bytes):
-    """{class: members} of an archive; the class is the folder that a file lies in.
-
-    Raises:
-        ValueError: for a damaged archive, and for files of more than `max_bytes` together.
-    """
-    members = _zip_members if path.suffix == ".zip" else _tar_members
-    groups, total = {}, 0
-    try:
-        for inside, size, read in members(path):
-            if len(inside.parts) < 2 or _is_hidden(inside):
-                continue
-            total += size
-            _check_size(path, inside, size, total, max_bytes)
-            groups.setdefault(inside.parent, []).append(Member(str(path), inside, read()))
-    except TooLargeError:
-        raise
-    except DAMAGED as error:
-        raise ValueError(
-            f"load: `source` {str(path)!r} is damaged, encrypted or incomplete: "
-            f"{error or type(error).__name__}. Copy, download or pack it again."
-        ) from error
-    return _by_class(path, groups)
+MAX_HEADER = 2**20  # of a long name in a tar
 
 
 class TooLargeError(ValueError):
     """An archive, or a file in it, is larger than the limit."""
 
 
-def _check_size(path, inside, size, total, max_bytes):
-    if size > MAX_MEMBER:
-        raise TooLargeError(
-            f"load: `source` {str(path)!r} holds {str(inside)!r} of {size:,} bytes, and the limit for "
-            f"a file is {MAX_MEMBER:,}. Remove it."
-        )
-    if total > max_bytes:
-        raise TooLargeError(
-            f"load: the files in `source` {str(path)!r} have more than {max_bytes:,} bytes. Unpack it "
-            "and give the folder, or raise `max_bytes` of `load` if you trust it."
-        )
+class Archive:
+    """The files of an archive, one at a time: (path, file object) pairs.
 
+    Args:
+        path: of the archive.
+        max_bytes: limit for all files together, when unpacked.
 
-def _by_class(path, groups):
-    files = {folder.name: natural(groups[folder]) for folder in natural(groups)}
-    if len(files) < len(groups):
-        raise ValueError(
-            f"load: `source` {str(path)!r} has images in {', '.join(map(str, natural(groups)))}; folders "
-            "of the same name would be one class. Pack one folder that holds one folder per class."
-        )
-    return files
+    Attributes:
+        folders: those that the files lie in, when all were gone through.
+
+    Raises:
+        ValueError: for a damaged archive, and for files that are too large.
+    """
+
+    def __init__(self, path, max_bytes):
+        self.path, self.max_bytes = path, max_bytes
+
+    def __iter__(self):
+        self.folders, total = set(), 0
+        try:
+            for inside, size, read in (_zip if self.path.suffix == ".zip" else _tar)(self.path):
+                if len(inside.parts) < 2 or _is_hidden(inside):
+                    continue
+                total += size
+                self._check_size(inside, size, total)
+                path = pathlib.PurePosixPath(self.path.as_posix(), inside)
+                self.folders.add(path.parent)
+                yield path, io.BytesIO(read())
+        except TooLargeError:
+            raise
+        except DAMAGED as error:
+            raise ValueError(
+                f"load: `source` {str(self.path)!r} is damaged, encrypted or incomplete: "
+                f"{error or type(error).__name__}. Copy, download or pack it again."
+            ) from error
+
+    def _check_size(self, inside, size, total):
+        if size > MAX_MEMBER:
+            raise TooLargeError(
+                f"load: `source` {str(self.path)!r} holds {str(inside)!r} of {size:,} bytes, and the "
+                f"limit for a file is {MAX_MEMBER:,}. Remove it."
+            )
+        if total > self.max_bytes:
+            raise TooLargeError(
+                f"load: the files in `source` {str(self.path)!r} have more than {self.max_bytes:,} bytes. "
+                "Unpack it and give the folder, or raise `max_bytes` of `load` if you trust it."
+            )
 
 
 def _is_hidden(path):
@@ -82,33 +80,28 @@ def _is_hidden(path):
 
 
 class _TarInfo(tarfile.TarInfo):
-    """Refuses negative sizes, on which Python before 3.11.14 loops for ever (CVE-2025-8194)."""
+    """Refuses impossible sizes: on negative ones Python before 3.11.14 loops for ever (CVE-2025-8194)."""
 
     def _block(self, count):
-        if count < 0:
-            raise tarfile.ReadError("a file of negative size")
+        limit = MAX_MEMBER if self.isreg() else MAX_HEADER
+        if not 0 <= count <= limit:
+            raise tarfile.ReadError(f"it holds a file of {count:,} bytes, the limit is {limit:,}")
         return super()._block(count)
 
 
-def _tar_members(path):
+def _tar(path):
+    """Path, size and a function that reads it, of each file."""
     with tarfile.open(path, tarinfo=_TarInfo) as archive:
         for member in archive:
             if member.isfile():
-                yield (
-                    pathlib.PurePosixPath(member.name),
-                    member.size,
-                    lambda member=member: archive.extractfile(member).read(),
-                )
+                name = pathlib.PurePosixPath(member.name)
+                yield name, member.size, archive.extractfile(member).read
 
 
-def _zip_members(path):
+def _zip(path):
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir():
                 name = member.filename  # some programs on Windows write backslashes
-                name = name if "/" in name else name.replace("\\", "/")
-                yield (
-                    pathlib.PurePosixPath(name),
-                    member.file_size,
-                    lambda member=member: archive.read(member),
-                )
+                name = pathlib.PurePosixPath(name if "/" in name else name.replace("\\", "/"))
+                yield name, member.file_size, functools.partial(archive.read, member)

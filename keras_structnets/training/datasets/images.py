@@ -1,7 +1,5 @@
 """Image files as arrays, by Pillow."""
 
-import dataclasses
-import io
 import pathlib
 import warnings
 
@@ -14,42 +12,29 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # no EPS, which 
 GREY = ("1", "L", "LA", "I", "F")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Member:
-    """A file of an archive in memory, with the attributes of a `pathlib.Path` that are used."""
+def read_images(files, size=None, channels=None, sort=list):
+    """Pixels [n, h, w, c] of the images among `files`, uint8, and their paths in the order of `sort`.
 
-    archive: str
-    path: pathlib.PurePosixPath
-    data: bytes
-
-    @property
-    def name(self):
-        """The last part of its path."""
-        return self.path.name
-
-    def __str__(self):
-        return f"{self.archive}/{self.path}"
-
-
-def read_images(paths, size=None, channels=None):
-    """Pixels [n, h, w, c] of the images among `paths`, uint8, and the paths that are images.
-
-    Files that are not images are named in a warning. `size` None: that of the first image. `channels`
-    None: 3 if any image has colour, else 1.
+    Files that are not images are named in a warning. `files` are paths, or (path, file object) pairs,
+    which are gone through twice: first for the sizes, then for the pixels. `size` None: that of the
+    first image. `channels` None: 3 if any image has colour, else 1.
     """
-    headers = {path: header for path in paths if (header := _header(path))}
-    if headers:
-        size = size or _size_of_first(headers)
-        channels = channels or _channels_of_any(headers)
-    images, kept = [], []
-    for path in headers:
-        image = _or_none(path, lambda path: _pixels(path, size, channels))
-        if image is not None:
-            images.append(image)
-            kept.append(path)
-    read = set(kept)
-    _warn("left out", [path for path in paths if path not in read], paths, "not readable images")
-    return (np.stack(images) if images else np.zeros((0, 1, 1, 1), "uint8")), kept
+    headers = {path: _or_none(_header, path, file) for path, file in _pairs(files)}
+    headers = {path: headers[path] for path in sort(headers)}
+    found = {path: header for path, header in headers.items() if header}
+    if found:
+        size = size or _size_of_first(found)
+        channels = channels or _channels_of_any(found)
+    images = {}
+    for path, file in _pairs(files):
+        if path in found:
+            images[path] = _or_none(_pixels, path, file, size, channels)
+    kept = [path for path in found if images[path] is not None]
+    bad = [path for path in headers if images.get(path) is None]
+    _warn("left out", bad, headers, "not readable images")
+    return np.stack([images[path] for path in kept]) if kept else np.zeros(
+        (0, 1, 1, 1), "uint8"
+    ), kept
 
 
 def resized(images, size):
@@ -93,11 +78,17 @@ def _warn(what, paths, all_paths, which):
         )
 
 
-def _or_none(path, read):
-    """`read(path)`, or None for what is not a readable image."""
-    require("PIL.Image")
+def _pairs(files):
+    """The path of each file, and what Pillow opens."""
+    return (file if isinstance(file, tuple) else (file, file) for file in files)
+
+
+def _or_none(read, path, file, *options):
+    """`read(image, *options)`, or None for what is not a readable image."""
+    pillow = require("PIL.Image")
     try:
-        return read(path)
+        with pillow.open(file, formats=FORMATS) as image:
+            return read(image, *options)
     except FileNotFoundError:
         if isinstance(path, pathlib.Path) and path.is_symlink():
             return None
@@ -106,33 +97,21 @@ def _or_none(path, read):
         return None
 
 
-def _header(path):
-    """Size (height, width) and whether it is grey, or None; the pixels are not read."""
-
-    def read(path):
-        with _open(path) as image:
-            sideways = image.getexif().get(0x0112, 1) >= 5  # the orientation turns it
-            size = image.size if sideways else image.size[::-1]
-            return size, image.mode in GREY or image.mode.startswith("I;16")
-
-    return _or_none(path, read)
+def _header(image):
+    """Size (height, width) and whether it is grey; the pixels are not read."""
+    sideways = image.getexif().get(0x0112, 1) >= 5  # the orientation turns it
+    size = image.size if sideways else image.size[::-1]
+    return size, image.mode in GREY or image.mode.startswith("I;16")
 
 
-def _open(path):
-    file = io.BytesIO(path.data) if isinstance(path, Member) else path
-    return require("PIL.Image").open(file, formats=FORMATS)
-
-
-def _pixels(path, size, channels):
-    """One image as uint8 [height, width, channels]."""
+def _pixels(image, size, channels):
+    """An image as uint8 [height, width, channels]."""
     pillow, image_ops = require("PIL.Image"), require("PIL.ImageOps")
-    with _open(path) as image:
-        image = _eight_bits(image_ops.exif_transpose(image), pillow)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
-        pixels = np.asarray(image)
-    return pixels[..., None] if channels == 1 else pixels
+    image = _eight_bits(image_ops.exif_transpose(image), pillow)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), pillow.Resampling.BILINEAR)
+    return np.asarray(image).reshape(*size, channels)
 
 
 def _eight_bits(image, pillow):

@@ -41,16 +41,6 @@ def register(name: str, title: str) -> Callable[[Any], Any]:
 
     Raises:
         ValueError: for a name that is taken.
-
-    Example:
-        >>> from keras_structnets.training.datasets.registry import DATASETS, Source, register
-        >>> @register("stripes", title="Stripes")
-        ... def stripes():
-        ...     return Source(np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2, ["a", "b"])
-        >>> len(ksn.training.load("stripes").x_train)
-        16
-        >>> DATASETS.pop("stripes").title
-        'Stripes'
     """
     if name in DATASETS:
         raise ValueError(f"register: the data set {name!r} exists. Choose another name.")
