@@ -1,59 +1,70 @@
 """Optimizers and learning rate schedules of recipes, by name."""
 
-import functools
-
 import keras
 
-OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "sgd": keras.optimizers.SGD,
-    "nesterov": functools.partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+
+def _with_l2(base):
+    """`base` with an option `l2`: that share of each weight is added to its gradient."""
+
+    @keras.saving.register_keras_serializable("keras_structnets", f"{base.__name__}WithL2")
+    class WithL2(base):
+        def __init__(self, *arguments, l2=0.0, **options):
+            super().__init__(*arguments, **options)
+            self.l2, self.weights = l2, []
+
+        def build(self, variables):
+            self.weights = list(variables)
+            super().build(variables)
+
+        def apply(self, grads, trainable_variables=None):
+            weights = trainable_variables or self.weights
+            pairs = zip(grads, weights, strict=True)
+            grads = [g if g is None else g + self.l2 * keras.ops.cast(w, g.dtype) for g, w in pairs]
+            return super().apply(grads, trainable_variables)
+
+        def get_config(self):
+            return super().get_config() | {"l2": self.l2}
+
+    return WithL2
+
+
+_OPTIMIZERS = {  # by name: the class, and options
+    "adam": (keras.optimizers.Adam, {}),
+    "adamw": (keras.optimizers.AdamW, {}),
+    "sgd": (keras.optimizers.SGD, {}),
+    "nesterov": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
 }
+OPTIMIZERS = tuple(_OPTIMIZERS)
+SCHEDULES = ("constant", "cosine", "one_cycle", "step")
+_WITH_L2 = {kind: _with_l2(kind) for kind, _ in _OPTIMIZERS.values()}
 
 
 def optimizer(recipe, steps_per_epoch):
     """The recipe's Keras optimizer, its rate following the schedule."""
-    options = {"weight_decay": recipe.weight_decay or None, "clipnorm": recipe.clipnorm or None}
-    if recipe.optimizer == "adamw":  # refuses None
-        options["weight_decay"] = recipe.weight_decay
+    kind, options = _OPTIMIZERS[recipe.optimizer]
+    options = options | {"weight_decay": recipe.weight_decay, "clipnorm": recipe.clipnorm or None}
+    if kind is not keras.optimizers.AdamW:  # which refuses None
+        options["weight_decay"] = recipe.weight_decay or None
     if recipe.ema:
         options |= {"use_ema": True, "ema_momentum": recipe.ema}
-    rate = SCHEDULES[recipe.schedule](recipe, steps_per_epoch)
-    return OPTIMIZERS[recipe.optimizer](rate, **options)
+    if recipe.l2:
+        kind, options["l2"] = _WITH_L2[kind], recipe.l2
+    return kind(_schedule(recipe, steps_per_epoch), **options)
 
 
-def _constant(recipe, steps_per_epoch):
-    return recipe.learning_rate
-
-
-def _cosine(recipe, steps_per_epoch):
-    steps, warmup = recipe.epochs * steps_per_epoch, recipe.warmup_epochs * steps_per_epoch
-    return _rise_and_fall(recipe.learning_rate, 0.0, steps, round(warmup))
-
-
-def _one_cycle(recipe, steps_per_epoch):
-    steps, rise = recipe.epochs * steps_per_epoch, recipe.warmup_epochs or 0.3 * recipe.epochs
-    return _rise_and_fall(
-        recipe.learning_rate, recipe.learning_rate / 25, steps, round(rise * steps_per_epoch)
-    )
-
-
-def _rise_and_fall(rate, start, steps, warmup):
+def _schedule(recipe, steps_per_epoch):
+    """The learning rate, or how it follows the steps."""
+    rate, schedules = recipe.learning_rate, keras.optimizers.schedules
+    if recipe.schedule == "step" and recipe.drop_epochs:
+        rates = [rate * recipe.drop_factor**i for i in range(len(recipe.drop_epochs) + 1)]
+        ends = [epoch * steps_per_epoch for epoch in recipe.drop_epochs]
+        return schedules.PiecewiseConstantDecay(ends, rates)
+    if recipe.schedule not in ("cosine", "one_cycle"):
+        return rate
+    one_cycle = recipe.schedule == "one_cycle"
+    rise = recipe.warmup_epochs or (0.3 * recipe.epochs if one_cycle else 0)
+    steps, warmup = recipe.epochs * steps_per_epoch, round(rise * steps_per_epoch)
     if not warmup:
-        return keras.optimizers.schedules.CosineDecay(rate, steps)
-    return keras.optimizers.schedules.CosineDecay(
-        start, steps - warmup, warmup_target=rate, warmup_steps=warmup
-    )
-
-
-def _step(recipe, steps_per_epoch):
-    if not recipe.drop_epochs:
-        return recipe.learning_rate
-    return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [epoch * steps_per_epoch for epoch in recipe.drop_epochs],
-        [recipe.learning_rate * recipe.drop_factor**i for i in range(len(recipe.drop_epochs) + 1)],
-    )
-
-
-SCHEDULES = {"constant": _constant, "cosine": _cosine, "one_cycle": _one_cycle, "step": _step}
+        return schedules.CosineDecay(rate, steps)
+    start = rate / 25 if one_cycle else 0.0
+    return schedules.CosineDecay(start, steps - warmup, warmup_target=rate, warmup_steps=warmup)

@@ -17,8 +17,8 @@ from keras_structnets.training.augment import FLIPS, MIXES, OPERATIONS
 from keras_structnets.training.optimizers import OPTIMIZERS, SCHEDULES, optimizer
 
 CHOICES = {
-    "optimizer": tuple(OPTIMIZERS),
-    "schedule": tuple(SCHEDULES),
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
     "flip": FLIPS,
     "mix": MIXES,
     "pretrain": ("none", "whitening", "mixture"),
@@ -45,12 +45,15 @@ class Recipe:
             1/25; 0 for no warm-up of "cosine" and the 30% of "one_cycle".
         drop_epochs: epochs after which the step schedule lowers the rate.
         drop_factor: what the step schedule multiplies the rate by.
-        weight_decay: decay per step as a share of each weight, times the learning rate.
+        weight_decay: decay per step as a share of each weight, times the learning rate. It is no part of
+            the gradient, so momentum does not add to it.
+        l2: share of each weight that is added to its gradient, as by the `weight_decay` of Caffe and the
+            papers; with a momentum of 0.9 it acts like a `weight_decay` ten times as large.
         clipnorm: largest norm of the gradient of each weight, see `keras.optimizers.Optimizer`; 0 for none.
         augmentation: operations that are applied in this order: "crop", each image padded with zeros
             and cropped at a random place; "flip", half of the images mirrored; "resized_crop", a random
             part of each image resized to the whole; "rand_augment", two operations of RandAugment
-            (Cubuk et al. 2019), drawn for each batch. `augment.register` adds others.
+            (Cubuk et al. 2019), drawn for each image. `augment.register` adds others.
         pad: pixels that "crop" pads on each side.
         flip: which half "flip" mirrors: "random", drawn in each epoch; or "alternate", each image in
             every second epoch, from a random one of the first two.
@@ -99,6 +102,7 @@ class Recipe:
     drop_epochs: Sequence[int] = ()
     drop_factor: float = 0.1
     weight_decay: float = 0.0
+    l2: float = 0.0
     clipnorm: float = 0.0
     augmentation: Sequence[str] = ()
     pad: int = 4
@@ -121,8 +125,9 @@ class Recipe:
     sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        for names, check in _CHECKS.items():
+            for name in names.split():
+                object.__setattr__(self, name, check(name, getattr(self, name)))
         warms_up = self.schedule in ("cosine", "one_cycle")
         if self.warmup_epochs and (not warms_up or self.warmup_epochs >= self.epochs):
             raise ValueError(
@@ -202,20 +207,16 @@ class Recipe:
         return optimizer(self, steps_per_epoch)
 
 
-def _text(name, value):
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"Recipe: `{name}` must be a text, got {value!r}. See the zoo and README.")
-    return value
-
-
 def _text_or_none(name, value):
     return None if value is None else _text(name, value)
 
 
+def _text(name, value):
+    return _of_type(str, "a text", name, value)
+
+
 def _bool(name, value):
-    if not isinstance(value, bool):
-        raise ValueError(f"Recipe: `{name}` must be true or false, got {value!r}.")
-    return value
+    return _of_type(bool, "true or false", name, value)
 
 
 def _integer(minimum):
@@ -252,28 +253,12 @@ def _epochs(name, value):
 
 
 def _operations(name, value):
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(
-            f"Recipe: `{name}` must be a list of operations, got {value!r}. Use for example "
-            '["crop", "flip"], or [] for none.'
-        )
+    _of_type((list, tuple), 'a list of operations, as ["crop", "flip"]', name, value)
     return tuple(checks.one_of("Recipe", name, operation, OPERATIONS) for operation in value)
 
 
-def _image_size(name, value):
-    return None if value is None else checks.integers("Recipe", name, value, 2)
-
-
-def _channels(name, value):
-    return None if value is None else checks.one_of("Recipe", name, value, (1, 3))
-
-
-def _table(name, value):
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"Recipe: `{name}` must be a table of the model's arguments, got {value!r}. "
-            "Use for example sizes = { channels = 32 }."
-        )
+def _sizes(name, value):
+    _of_type(dict, "a table, as { channels = 32 }", name, value)
     if value:
         from keras_structnets import zoo  # imports Keras
     for key in value:
@@ -285,36 +270,35 @@ def _table(name, value):
     return dict(value)
 
 
+def _of_type(kind, what, name, value):
+    if not isinstance(value, kind) or value == "":
+        raise ValueError(f"Recipe: `{name}` must be {what}, got {value!r}.")
+    return value
+
+
+def _image_size(name, value):
+    return None if value is None else checks.integers("Recipe", name, value, 2)
+
+
+def _channels(name, value):
+    return None if value is None else checks.one_of("Recipe", name, value, (1, 3))
+
+
 _CHECKS = {
-    "model": _text,
-    "dataset": _text,
-    "epochs": _integer(1),
-    "batch_size": _integer(1),
-    "optimizer": _choice,
-    "learning_rate": _number(),
-    "schedule": _choice,
-    "warmup_epochs": _number(includes=(0,)),
-    "drop_epochs": _epochs,
-    "drop_factor": _number(),
-    "weight_decay": _number(includes=(0,)),
-    "clipnorm": _number(includes=(0,)),
-    "augmentation": _operations,
-    "pad": _integer(0),
-    "flip": _choice,
-    "crop_size": _image_size,
-    "crop_area": _number(0, 1, includes=(1,)),
-    "small_crop_size": _image_size,
-    "small_crop_epochs": _integer(0),
-    "mix": _choice,
-    "label_smoothing": _number(0, 1, includes=(0,)),
-    "ema": _number(0, 1, includes=(0,)),
-    "pretrain": _choice,
+    "model dataset": _text,
     "weights": _text_or_none,
     "freeze": _bool,
-    "seed": _integer(0),
-    "image_size": _image_size,
-    "channels": _channels,
+    "epochs batch_size": _integer(1),
+    "pad small_crop_epochs seed holdout_last_per_class": _integer(0),
+    "optimizer schedule flip mix pretrain": _choice,
+    "learning_rate drop_factor": _number(),
+    "warmup_epochs weight_decay l2 clipnorm": _number(includes=(0,)),
+    "crop_area": _number(0, 1, includes=(1,)),
+    "label_smoothing ema": _number(0, 1, includes=(0,)),
     "validation_fraction": _number(0, 1),
-    "holdout_last_per_class": _integer(0),
-    "sizes": _table,
+    "drop_epochs": _epochs,
+    "augmentation": _operations,
+    "image_size crop_size small_crop_size": _image_size,
+    "channels": _channels,
+    "sizes": _sizes,
 }

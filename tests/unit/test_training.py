@@ -75,6 +75,7 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         ("drop_epochs", [7, 3]),
         ("drop_factor", 0),
         ("weight_decay", -1e-4),
+        ("l2", -1e-4),
         ("augmentation", ["flop"]),
         ("augmentation", "flip"),
         ("clipnorm", -1.0),
@@ -143,6 +144,37 @@ def test_each_optimizer_works_by_itself_and_clips_gradients_if_asked(name):
     assert optimizer.clipnorm is None
     clipped = dataclasses.replace(RECIPE, optimizer=name, clipnorm=2.0)
     assert clipped.make_optimizer(steps_per_epoch=5).clipnorm == 2.0
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "nesterov"])
+def test_l2_is_a_part_of_the_gradient(name):
+    """With it a step is that of gradient + l2 * weight without it."""
+    start, gradient = np.array([2.0, -3.0], "float32"), np.array([0.1, 0.5], "float32")
+
+    def after_three_steps(l2, gradient_of):
+        recipe = dataclasses.replace(RECIPE, optimizer=name, learning_rate=0.1, l2=l2, ema=0.9)
+        optimizer, weight = recipe.make_optimizer(steps_per_epoch=5), keras.Variable(start)
+        optimizer.build([weight])
+        for _ in range(3):
+            found = gradient_of(keras.ops.convert_to_numpy(weight))
+            optimizer.apply([keras.ops.convert_to_tensor(found)], [weight])
+        return keras.ops.convert_to_numpy(weight)
+
+    decayed = after_three_steps(0.01, lambda weight: gradient)
+    expected = after_three_steps(0.0, lambda weight: gradient + 0.01 * weight)
+    np.testing.assert_allclose(decayed, expected, rtol=1e-6)
+
+
+def test_l2_decays_weights_in_training_and_the_model_loads_again(tmp_path):
+    norms = []
+    for l2 in (0.0, 0.3):
+        recipe = dataclasses.replace(RECIPE, optimizer="nesterov", l2=l2, epochs=1)
+        out = tmp_path / str(l2)
+        training.train(recipe, out, verbose=0)
+        model = keras.saving.load_model(out / f"{l2}.keras")
+        norms.append(sum(np.square(weight).sum() for weight in model.get_weights()))
+    assert norms[1] < 0.8 * norms[0]  # measured: 0.68
+    assert model.optimizer.l2 == 0.3
 
 
 def accuracy_of(results):
@@ -405,8 +437,6 @@ def test_parameters_are_counted_without_weights():
 
 
 def test_default_folders_carry_model_and_dataset():
-    from keras_structnets.training.trainer import default_folder
-
-    assert default_folder(RECIPE) == pathlib.Path("runs/tiny_digits")
+    assert report.default_folder(RECIPE) == pathlib.Path("runs/tiny_digits")
     moved = dataclasses.replace(RECIPE, dataset="some/where/")
-    assert default_folder(moved) == pathlib.Path("runs/tiny_where")
+    assert report.default_folder(moved) == pathlib.Path("runs/tiny_where")
