@@ -25,6 +25,7 @@ def replacing(path):
     path = pathlib.Path(path)
     part = path.with_name(PART + path.name)
     try:
+        part.unlink(missing_ok=True)  # if it is a symbolic link, its target would be written
         yield part
         os.replace(part, path)
     except OSError as error:
@@ -42,7 +43,7 @@ def write(path, content):
     Lines end in a newline on every system.
     """
     content = content.encode("utf-8") if isinstance(content, str) else content
-    with replacing(path) as part, open(part, "wb") as file:
+    with replacing(path) as part, open(part, "xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -76,6 +77,63 @@ def make_folder(path):
             "one with --out",
         ) from error
     return path
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Hold a folder, made if need be, as its only writer; a new one that stays empty is removed.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    folder, library = pathlib.Path(folder), require("filelock")
+    is_new = not folder.exists()
+    lock = make_folder(folder) / f"{PART}lock"
+    try:
+        with library.FileLock(lock, blocking=False):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows removes no open file
+                    lock.unlink()
+    except library.Timeout:
+        raise ValueError(
+            f"train: another process writes to {str(folder)!r}. Wait until it ends, or choose another "
+            "folder with --out."
+        ) from None
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def refuse_earlier_run(out, overwrite):
+    """A ValueError if `out` is a file, or holds a run that may not be replaced."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
+    if (
+        not overwrite
+        and out.is_dir()
+        and any(not file.name.startswith(PART) for file in out.iterdir())
+    ):
+        unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
+        advice = f"Resume it with --resume {out}, choose" if unfinished else "Choose"
+        raise ValueError(
+            f"train: `out` {str(out)!r} holds an earlier run. {advice} another folder with --out, or "
+            "replace it with --overwrite."
+        )
+
+
+def read_results(folder):
+    """What is in `results.json`.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = pathlib.Path(folder, "results.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}. Copy it or train again.") from error
 
 
 def require(module: str, advice: str = TRAIN) -> Any:

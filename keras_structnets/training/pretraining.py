@@ -1,19 +1,16 @@
-"""Pre-training of a SimNet as a run of its own."""
+"""Models with their initial weights, pre-trained on images where the recipe says so."""
 
 import pathlib
 
+import keras
+
 import keras_structnets
 from keras_structnets.signatures import Path
-from keras_structnets.training import _io
+from keras_structnets.training import _io, finetune, report
 from keras_structnets.training._io import require
+from keras_structnets.training.augment import center_crop
 from keras_structnets.training.datasets import images_of
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.trainer import (
-    build_model,
-    default_folder,
-    pretrain_from,
-    refuse_earlier_run,
-)
 
 
 def pretrain_and_save(
@@ -36,24 +33,36 @@ def pretrain_and_save(
     Raises:
         ValueError: if the folder holds an earlier run, or the model has nothing to pre-train.
         ImportError: if the extra `train` is not installed.
-
-    Example:
-        >>> recipe = ksn.training.Recipe("simnet_1layer_l2", sizes={"templates": 4})
-        >>> from keras_structnets.training.pretraining import pretrain_and_save
-        >>> report = pretrain_and_save(recipe, "runs/started", verbose=0)
-        >>> report.layers[0].dimension  # of the whitened patches: 5x5 pixels
-        25
-        >>> model = keras.saving.load_model("runs/started/started.keras")
     """
-    folder = default_folder(recipe)
+    folder = report.default_folder(recipe)
     out = pathlib.Path(out or folder.with_name(f"{folder.name}_pretrained"))
     require("matplotlib.figure")
-    refuse_earlier_run(out, overwrite)
+    _io.refuse_earlier_run(out, overwrite)
     data = images_of(recipe)
     model = build_model(recipe, data, recipe.crop_size or data.x_train.shape[1:3])
-    report = pretrain_from(model, recipe, data, verbose)
+    found = pretrain_from(model, recipe, data, verbose)
     _io.make_folder(out)
     _io.write_model(out / f"{out.resolve().name}.keras", model)
-    _io.write(out / "pretraining.txt", f"{report}\n")
-    _io.write_by(out / "pretraining.png", lambda file: report.plot().savefig(file, dpi=120))
-    return report
+    _io.write(out / "pretraining.txt", f"{found}\n")
+    _io.write_by(out / "pretraining.png", lambda file: found.plot().savefig(file, dpi=120))
+    return found
+
+
+def build_model(recipe, data, size):
+    """The recipe's model for images of `size`, with its initial weights."""
+    keras.utils.set_random_seed(recipe.seed)
+    shape = (*size, data.x_val.shape[-1])
+    return finetune.build(recipe, input_shape=shape, num_classes=len(data.class_names))
+
+
+def pretrain_from(model, recipe, data, verbose):
+    """Pre-train the model on the training images, and return the report."""
+    require("sklearn")
+    templates = "keep" if recipe.pretrain == "whitening" else "mixture"
+    images = center_crop(data.x_train, model.input_shape[1:3])
+    found = keras_structnets.pretraining.pretrain(
+        model, images, seed=recipe.seed, templates=templates, verbose=verbose
+    )
+    if verbose:
+        print(found)
+    return found

@@ -16,7 +16,7 @@ from keras_structnets.training.datasets import images_of
 from keras_structnets.training.evaluate import accuracy
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import load_model
-from keras_structnets.training.trainer import flops_of, refuse_earlier_run
+from keras_structnets.training.trainer import flops_of
 from keras_structnets.zoo.records import sha256
 
 COPIED = ("history.csv", "curves.png", "confusion.png")
@@ -54,7 +54,7 @@ def publish(
     _refuse_others(folders, recipes)
     recipe, dataset = recipes[0], report.dataset_name(recipes[0].dataset)
     out = pathlib.Path(out or pathlib.Path("zoo", f"{recipe.model}_{dataset}"))
-    refuse_earlier_run(out, overwrite)
+    _io.refuse_earlier_run(out, overwrite)
     model = load_model(folders[0])
     results = {
         key: found[0][key] for key in ("model", "dataset", "class_names", "images", "parameters")
@@ -76,12 +76,11 @@ def publish(
 
 
 def _read(run):
-    path = run / "results.json"
-    if not path.is_file():
+    if not (run / "results.json").is_file():
         raise ValueError(
             f"publish: {str(run)!r} holds no finished run. Give folders that `structnets train` wrote."
         )
-    return Recipe.read(run / "recipe.toml"), json.loads(path.read_text(encoding="utf-8"))
+    return Recipe.read(run / "recipe.toml"), _io.read_results(run)
 
 
 def _refuse_others(runs, recipes):
@@ -132,17 +131,13 @@ def _save(model, path, dtype):
 
 
 def _copy(source, target, dtype):
-    for key, value in source.attrs.items():
-        target.attrs[key] = value
+    target.attrs.update(source.attrs)
     for name, item in source.items():
         if isinstance(item, h5py.Group):
             _copy(item, target.create_group(name), dtype)
-        else:
-            numbers = np.asarray(item)
-            floats = numbers.dtype.kind == "f"
-            packed = {"compression": "gzip"} if numbers.size > 1000 else {}
-            new = target.create_dataset(
-                name, data=numbers.astype(dtype) if floats else numbers, **packed
-            )
-            for key, value in item.attrs.items():
-                new.attrs[key] = value
+            continue
+        numbers = np.asarray(item)
+        numbers = numbers.astype(dtype) if numbers.dtype.kind == "f" else numbers
+        packed = "gzip" if numbers.size > 1000 else None
+        new = target.create_dataset(name, data=numbers, compression=packed)
+        new.attrs.update(item.attrs)

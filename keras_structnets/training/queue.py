@@ -1,5 +1,6 @@
 """A queue of recipes: each is trained into its own folder, and what was interrupted is resumed."""
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ import keras
 from keras_structnets.signatures import Path
 from keras_structnets.training.finetune import fitted_to_weights
 from keras_structnets.training.recipe import Recipe
-from keras_structnets.training.trainer import default_folder, resume, train
+from keras_structnets.training.report import default_folder
+from keras_structnets.training.trainer import resume, train
 
 ERRORS = (ValueError, ImportError, OSError, RuntimeError)  # of a run; others end the queue
 
@@ -38,39 +40,22 @@ def train_queue(
 
     Raises:
         ValueError: if two recipes have the same folder.
-
-    Example:
-        >>> ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719).write("first.toml")
-        >>> from keras_structnets.training.queue import train_queue
-        >>> train_queue(["first.toml"], verbose=0)
-        []
-        >>> ksn.training.resume("runs/first")["parameters"]
-        runs/first: this run has ended; nothing is left to do
-        3310
     """
-    paths, out = [pathlib.Path(path) for path in recipes], pathlib.Path(out or "runs")
     failed: list[pathlib.Path] = []
     folders: dict[pathlib.Path, pathlib.Path] = {}
-    for path in paths:
-        try:
-            folder = out / _name(path)
-        except ERRORS as error:
-            _print_error(path, error)
-            failed.append(path)
-            continue
-        if folder in folders:
+    for path in map(pathlib.Path, recipes):
+        with _noted(path, failed):
+            folder = pathlib.Path(out or "runs", _name(path))
+            first = folders.setdefault(folder, path)
+        if path not in failed and first is not path:
             raise ValueError(
-                f"train: {str(folders[folder])!r} and {str(path)!r} have the same folder "
-                f"{str(folder)!r}. Rename one of the files."
+                f"train: {str(first)!r} and {str(path)!r} have the same folder {str(folder)!r}. "
+                "Rename one of the files."
             )
-        folders[folder] = path
     for folder, path in folders.items():
         keras.utils.clear_session()  # frees the memory of the run before
-        try:
+        with _noted(path, failed):
             _train_or_resume(path, folder, tensorboard, verbose)
-        except ERRORS as error:
-            _print_error(path, error)
-            failed.append(path)
     return failed
 
 
@@ -92,5 +77,11 @@ def _train_or_resume(path, folder, tensorboard, verbose):
     resume(folder, tensorboard=tensorboard, verbose=verbose)
 
 
-def _print_error(path, error):
-    print(f"structnets: {path}: {' '.join(str(error).split())}", file=sys.stderr)
+@contextlib.contextmanager
+def _noted(path, failed):
+    """Print an error, and note the path of its recipe."""
+    try:
+        yield
+    except ERRORS as error:
+        print(f"structnets: {path}: {' '.join(str(error).split())}", file=sys.stderr)
+        failed.append(path)

@@ -124,6 +124,11 @@ def dataset_name(dataset):
     return name.removesuffix(ending)
 
 
+def default_folder(recipe):
+    """`runs/<model>_<dataset>`."""
+    return pathlib.Path("runs", f"{recipe.model}_{dataset_name(recipe.dataset)}")
+
+
 def title(dataset):
     """A data set's name as readers know it."""
     name = dataset_name(dataset)

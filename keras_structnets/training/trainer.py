@@ -8,20 +8,22 @@ from typing import Any
 import keras
 import numpy as np
 
-import keras_structnets
 from keras_structnets import zoo
 from keras_structnets.signatures import Path
 from keras_structnets.training import _io, checkpoint, finetune, report
 from keras_structnets.training._io import require
-from keras_structnets.training.augment import Batches, one_hot
+from keras_structnets.training.augment import Batches, center_crop, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.datasets import images_of
 from keras_structnets.training.environment import environment
 from keras_structnets.training.evaluate import accuracy
+from keras_structnets.training.pretraining import build_model, pretrain_from
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import load_model
-from keras_structnets.training.transforms import center_crop
 from keras_structnets.zoo.registry import parameters_of
+
+COMING = f"{_io.PART}next.toml"  # the recipe of a run that has not replaced an earlier one yet
+WRITTEN = ("history.csv", "curves.png", "confusion.png", "card.md")
 
 
 def train(
@@ -66,10 +68,15 @@ def train(
         >>> results["images"], results["parameters"]
         ({'training': 1438, 'validation': 359}, 3310)
     """
-    out = pathlib.Path(out or default_folder(recipe))
-    refuse_earlier_run(out, overwrite)
+    out = pathlib.Path(out or report.default_folder(recipe))
+    _io.refuse_earlier_run(out, overwrite)
     recipe = finetune.fitted_to_weights(recipe)
-    return _run(recipe, out, False, tensorboard, verbose)
+    with _io.held(out):
+        _io.write(out / COMING, recipe.text(f"structnets train --resume {out}"))
+        try:
+            return _run(recipe, out, False, tensorboard, verbose)
+        finally:
+            (out / COMING).unlink(missing_ok=True)  # only a kill leaves it
 
 
 def resume(out: Path, *, tensorboard: bool = False, verbose: int = 1) -> dict[str, Any]:
@@ -97,16 +104,26 @@ def resume(out: Path, *, tensorboard: bool = False, verbose: int = 1) -> dict[st
         True
     """
     out = pathlib.Path(out)
+    if (out / COMING).is_file():
+        raise ValueError(
+            f"train: a run that was to overwrite the one in {str(out)!r} was killed before it began. "
+            "Start it again with --overwrite."
+        )
     if (out / "results.json").is_file():
+        results = _io.read_results(out)
+        (out / checkpoint.NAME).unlink(
+            missing_ok=True
+        )  # a kill may have come before it was removed
         if verbose:
             print(f"{out}: this run has ended; nothing is left to do")
-        return json.loads((out / "results.json").read_text(encoding="utf-8"))
+        return results
     if not (out / "recipe.toml").is_file():
         raise ValueError(
             f"train: {str(out)!r} holds no run to resume. Give the folder of one, or start with "
             "structnets train NAME."
         )
-    return _run(Recipe.read(out / "recipe.toml"), out, True, tensorboard, verbose)
+    with _io.held(out):
+        return _run(Recipe.read(out / "recipe.toml"), out, True, tensorboard, verbose)
 
 
 def _run(recipe, out, resumes, tensorboard, verbose):
@@ -120,8 +137,8 @@ def _run(recipe, out, resumes, tensorboard, verbose):
         print(f"{recipe.model}: {count}, on {keras.backend.backend()}")
         print(f"{recipe.dataset}: {data}")
     if not resumes:
-        _clear(_io.make_folder(out))
-        recipe.write(out / "recipe.toml", f"structnets train --resume {out}")
+        _clear(out)
+        (out / COMING).replace(out / "recipe.toml")
     for phase in phases:
         state = _fit(phase, recipe, data, out, logs, verbose)
     finetune.unfreeze(model, recipe)
@@ -164,7 +181,7 @@ def _results(model, recipe, data, predictions, seconds):
 
 def _write(out, model, recipe, results, history):
     """Write all files but `results.json`, which says that the run has ended."""
-    path = out / f"{out.resolve().name}.keras"
+    path = _model_path(out)
     _io.write_model(path, model, results["class_names"])
     results["weights"] = {  # neither size nor checksum: Keras' archives carry the time
         "file": path.name,
@@ -176,9 +193,8 @@ def _write(out, model, recipe, results, history):
     _io.write(out / "card.md", report.record_card(out, results, recipe))
 
 
-def default_folder(recipe):
-    """`runs/<model>_<dataset>`."""
-    return pathlib.Path("runs", f"{recipe.model}_{report.dataset_name(recipe.dataset)}")
+def _model_path(out):
+    return out / f"{out.resolve().name}.keras"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -215,55 +231,9 @@ def _phases(recipe, data):
     return phases
 
 
-def build_model(recipe, data, size):
-    """The recipe's model for images of `size`, with its initial weights."""
-    keras.utils.set_random_seed(recipe.seed)
-    shape = (*size, data.x_val.shape[-1])
-    return finetune.build(recipe, input_shape=shape, num_classes=len(data.class_names))
-
-
-def pretrain_from(model, recipe, data, verbose):
-    """Pre-train the model on the training images, and return the report."""
-    require("sklearn")
-    templates = "keep" if recipe.pretrain == "whitening" else "mixture"
-    images = center_crop(data.x_train, model.input_shape[1:3])
-    found = keras_structnets.pretraining.pretrain(
-        model, images, seed=recipe.seed, templates=templates, verbose=verbose
-    )
-    if verbose:
-        print(found)
-    return found
-
-
-def refuse_earlier_run(out, overwrite):
-    """A ValueError if `out` is a file, or holds a run that may not be replaced."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
-    if (
-        not overwrite
-        and out.is_dir()
-        and any(not file.name.startswith(_io.PART) for file in out.iterdir())
-    ):
-        unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
-        advice = f"Resume it with --resume {out}, choose" if unfinished else "Choose"
-        raise ValueError(
-            f"train: `out` {str(out)!r} holds an earlier run. {advice} another folder with --out, or "
-            "replace it with --overwrite."
-        )
-
-
 def _clear(out):
-    """Take away what an earlier run left; its results first, so that it counts as ended no more."""
-    name = out.resolve().name
-    written = (
-        "results.json",
-        checkpoint.NAME,
-        "history.csv",
-        "curves.png",
-        "confusion.png",
-        "card.md",
-    )
-    for file in (*written, f"{name}.keras"):
+    """Take away what an earlier run left; its recipe first, so that nothing resumes it."""
+    for file in ("recipe.toml", "results.json", checkpoint.NAME, *WRITTEN, _model_path(out).name):
         (out / file).unlink(missing_ok=True)
 
 
@@ -314,14 +284,11 @@ def _stop_at_last_good_epoch(model, recipe, state, out):
     done = state.restore()
     advice = f"Use a learning_rate below {recipe.learning_rate:g}."
     if done:
-        path = out / f"{out.resolve().name}.keras"
+        path = _model_path(out)
         _io.write_model(path, model)
         advice = f"{path} is the model after epoch {done}. {advice}"
     else:
         _clear(out)
-        (out / "recipe.toml").unlink()
-        if not any(out.iterdir()):
-            out.rmdir()
     raise ValueError(f"train: the loss is not finite in epoch {done + 1}. {advice}")
 
 
@@ -345,6 +312,6 @@ def _check_saved(out, images, predictions, batch_size):
     difference = float(np.max(np.abs(again - predictions)))
     if not difference <= 1e-6:
         raise RuntimeError(
-            f"train: {out / out.resolve().name}.keras predicts otherwise than the model that was "
+            f"train: {_model_path(out)} predicts otherwise than the model that was "
             f"trained, by up to {difference:g}. Do not use it; a layer does not save what it holds."
         )

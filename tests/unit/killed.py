@@ -1,7 +1,8 @@
 """A training run that is killed: `python -m tests.unit.killed FOLDER [KILL ...]`.
 
 KILL "write:3" kills the process in the middle of the third file that it writes, "after:0.4" 0.4 s
-after the training has begun. Each time another process goes on, and the last one is not killed.
+after the training has begun, "data:1" when it reads its images. Each time another process goes on, and
+the last one is not killed.
 """
 
 import os
@@ -13,6 +14,7 @@ import threading
 import keras
 
 from keras_structnets import training, zoo
+from keras_structnets.training import trainer
 
 RECIPE = training.Recipe(
     "noisy",
@@ -44,7 +46,8 @@ def main(folder, *kills):
         if not child:
             if kill:
                 arm(kill)
-            if pathlib.Path(folder, "recipe.toml").exists():
+            path = pathlib.Path(folder, "recipe.toml")
+            if path.exists() and not path.with_name(trainer.COMING).exists():
                 training.resume(folder, verbose=0)
             else:
                 training.train(RECIPE, folder, overwrite=True, verbose=0)
@@ -60,7 +63,9 @@ def die():
 def arm(kill):
     """Arrange for the death."""
     how, _, number = kill.partition(":")
-    if how == "after":
+    if how == "data":
+        trainer.images_of = lambda recipe: die()
+    elif how == "after":
         begin = keras.Model.fit
 
         def fit(*args, **kwargs):

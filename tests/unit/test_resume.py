@@ -1,23 +1,23 @@
 """A run that is stopped or killed goes on to the weights that it would have had."""
 
 import dataclasses
+import errno
 import json
 import os
-import pathlib
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+from tests.fuzz import kills
 
 from keras_structnets import training
-from keras_structnets.training import checkpoint, report, trainer
+from keras_structnets.__main__ import main
+from keras_structnets.training import _io, checkpoint, report, trainer
 from tests.unit import killed
 from tests.unit.tiny_model import own_registry
 
 RECIPE = dataclasses.replace(killed.RECIPE, epochs=4)
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,12 +169,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_model_is_kept
     assert not (out / "results.json").exists()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is full")
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 3)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / f".part-{checkpoint.NAME}").symlink_to("/dev/full")
+
+    def full(file):
+        if (out / f"{_io.PART}{checkpoint.NAME}").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write .*checkpoint\.npz.*No space left"):
         training.resume(out, verbose=0)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -188,18 +192,81 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 @pytest.mark.no_backend
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_run_that_is_killed_five_times_ends_as_one_that_is_not(tmp_path):
-    def start(folder, *kills):
-        command = [sys.executable, "-m", "tests.unit.killed", str(tmp_path / folder), *kills]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+def test_a_run_that_is_killed_five_times_ends_as_one_that_is_not():
+    assert {end for _, _, end in kills.outcomes(seed=0, count=5)} == {"same weights"}
 
-    assert start("whole") == ["None 0"]
-    seconds = json.loads((tmp_path / "whole" / "results.json").read_text())["runs"][0]["seconds"]
-    rng = np.random.default_rng(0)
-    kills = [f"write:{n}" for n in rng.integers(1, 6, 3)]
-    kills += [f"after:{t:.2f}" for t in rng.uniform(0, 0.2 * seconds, 2)]
-    rng.shuffle(kills)
-    assert start("other", *kills) == [*(f"{kill} -9" for kill in kills), "None 0"]
-    same_weights(tmp_path / "other", tmp_path / "whole")
+
+def test_a_folder_has_one_writer(whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    train_and_stop(out, monkeypatch, 2)
+    for folder in (out, tmp_path / "new"):
+        with _io.held(folder), pytest.raises(ValueError, match="another process writes to"):
+            training.train(RECIPE, folder, overwrite=True, verbose=0)
+    with _io.held(out), pytest.raises(ValueError, match="another process writes to"):
+        training.resume(out, verbose=0)
+    assert not (tmp_path / "new").exists()
+    training.resume(out, verbose=0)
+    same_weights(out, whole)
+
+
+def test_a_run_that_was_killed_before_it_replaced_another_is_named(tmp_path, monkeypatch):
+    out, other = tmp_path / "run", dataclasses.replace(RECIPE, seed=5)
+    train_and_stop(out, monkeypatch, 2)
+    seen = []
+
+    def stopping(recipe):
+        seen.append((out / trainer.COMING).read_text())
+        raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "images_of", stopping)
+        with pytest.raises(StopError):
+            training.train(other, out, overwrite=True, verbose=0)
+    assert training.Recipe.from_text(seen[0]) == other
+    assert training.Recipe.read(out / "recipe.toml") == RECIPE
+    assert not (out / trainer.COMING).exists()
+    (out / trainer.COMING).write_text(seen[0])  # as a kill leaves it
+    with pytest.raises(ValueError, match="to overwrite .* killed before it began.*--overwrite"):
+        training.resume(out, verbose=0)
+    results = training.train(other, out, overwrite=True, verbose=0)
+    assert results["runs"][0]["seed"] == 5
+
+
+def test_what_a_kill_after_the_end_leaves_is_taken_away(whole):
+    (whole / checkpoint.NAME).write_bytes(b"state")
+    training.resume(whole, verbose=0)
+    assert not (whole / checkpoint.NAME).exists()
+
+
+def test_files_are_written_through_no_symbolic_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f"{_io.PART}new").symlink_to(victim)
+    _io.write(tmp_path / "new", "content")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "new").read_text() == "content"
+    assert not (tmp_path / "new").is_symlink()
+
+
+def test_damaged_files_of_a_run_are_named(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    train_and_stop(out, monkeypatch, 2)
+    (out / checkpoint.NAME).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"checkpoint\.npz' is no checkpoint"):
+        training.resume(out, verbose=0)
+    (out / "results.json").write_text('{"runs": [')
+    for use in (training.resume, training.evaluate, lambda out: training.publish([out])):
+        (out / "run.keras").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"(results\.json|run\.keras)' is"):
+            use(out)
+
+
+@pytest.mark.no_backend
+def test_another_backend_takes_the_place_of_the_process(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
+    main(["list", "--backend", "tensorflow" if keras.backend.backend() == "jax" else "jax"])
+    ((program, command, environment),) = started
+    assert program == command[0] == sys.executable
+    assert command[1:4] == ["-m", "keras_structnets", "list"]
+    assert environment["KERAS_BACKEND"] == command[-1]
