@@ -10,6 +10,7 @@ import numpy as np
 from keras_structnets.signatures import Path
 from keras_structnets.training import report
 from keras_structnets.training._io import natural, printable, require
+from keras_structnets.training.augment import center_crop
 from keras_structnets.training.datasets import DATASETS, load, read
 from keras_structnets.training.datasets.images import read_images
 from keras_structnets.training.saved import (
@@ -19,7 +20,6 @@ from keras_structnets.training.saved import (
     load_model,
     recipe_of,
 )
-from keras_structnets.training.transforms import center_crop
 
 FAR_LARGER = 8  # times the height and width of the network's input
 

@@ -74,7 +74,17 @@ def folders() -> list[pathlib.Path]:
 def read(path: Path) -> Record:
     """The `Record` in a folder."""
     path = pathlib.Path(path)
-    results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+    try:
+        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+        file = results["weights"]["file"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"record {path.name!r}: its results.json is damaged: {error!r}."
+        ) from error
+    if file in ("", "..") or pathlib.PurePath(file).name != file:
+        raise ValueError(
+            f"record {path.name!r}: `file` {file!r} is not in its folder. Give a name without a folder."
+        )
     return Record(
         path.name,
         results["model"],
@@ -83,7 +93,7 @@ def read(path: Path) -> Record:
         tuple(results["input_shape"]),
         results["sizes"],
         results["runs"],
-        path / results["weights"]["file"],
+        path / file,
         results["weights"]["sha256"],
     )
 

@@ -1,11 +1,13 @@
 """Weights for models of the zoo: those of records, of files and of addresses."""
 
+import os
 import pathlib
 import warnings
 from collections.abc import Collection
 
 import h5py  # comes with keras
 import keras
+import numpy as np
 
 from keras_structnets import checks
 from keras_structnets.signatures import Path
@@ -16,16 +18,20 @@ CACHE = None  # of downloaded weights: Keras' own
 
 def record_of(name: str, weights: Path | None) -> records.Record | None:
     """The `Record` that `weights` names, or None if it is a path, an address or None."""
-    if weights is None or not isinstance(weights, str) or pathlib.Path(weights).suffix:
+    if weights is None or isinstance(weights, os.PathLike):
         return None
-    if weights not in records.of(name):
-        known = ", ".join(map(repr, records.of(name)))
+    if isinstance(weights, str) and pathlib.Path(weights).suffix:
+        return None
+    known = records.of(name)
+    if not isinstance(weights, str) or weights not in known:
+        choices = ", ".join([*map(repr, known), "the path of a file"])
+        others = ", ".join(folder.name for folder in records.folders())
         raise ValueError(
             f"build({name!r}): `weights` {weights!r} is not a file, and no data set that trained weights "
-            f"are of.{checks.did_you_mean(weights, records.of(name))} Give "
-            f"{known + ', ' if known else ''}the path of a file, or None."
+            f"are of.{checks.did_you_mean(weights, known)} Give {choices}, or None. There are trained "
+            f"weights of {others or 'no model'}."
         )
-    return records.of(name)[weights]
+    return known[weights]
 
 
 def load_record(
@@ -103,12 +109,20 @@ def load_file(
                 name = file["vars"].attrs.get("name", model.name)
                 _refuse_another(model, name, len(file["layers"]), others)
             model.load_weights(path)
+        refuse_nan(model)
     except (ValueError, TypeError, KeyError, OSError) as error:
         reason = str(error).split("\n")[0]  # Keras goes on to print the weights
         raise ValueError(
             f"{owner}: `weights` {str(path)!r} is not a weights file of this model: {reason} "
             "Use weights that were saved from the same name, num_classes, include_top and sizes."
         ) from error
+
+
+def refuse_nan(model: keras.Model) -> None:
+    """A ValueError that names the first weight with a value that is not finite."""
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(f"the weight {weight.path!r} is not finite. Train the model again.")
 
 
 def _refuse_another(model, name, n_layers, others):

@@ -99,8 +99,40 @@ def test_weights_of_another_shape_or_name_are_refused(place):
         zoo.build("tiny", weights="digits", input_shape=(9, 9, 1))
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         zoo.build("tiny", weights="digit")
-    with pytest.raises(ValueError, match="no data set that trained weights are of"):
-        zoo.build("forgetful", weights="digits")
+
+
+@pytest.mark.parametrize("weights", ["cifar10", True, False, 3, b"digits"])
+@pytest.mark.parametrize("model", ["tiny", "forgetful"])
+def test_weights_that_are_no_record_list_the_records(place, model, weights):
+    with pytest.raises(
+        ValueError, match="`weights` .* is not a file.*trained weights of tiny_digits"
+    ):
+        zoo.build(model, weights=weights)
+
+
+@pytest.mark.parametrize("file", ["../other/x.weights.h5", "/tmp/x.weights.h5", "", ".."])
+def test_a_record_whose_weights_lie_elsewhere_is_refused(place, tmp_path, file):
+    results = json.loads((place / "tiny_digits" / "results.json").read_text())
+    results["weights"]["file"] = file
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match="`file` .* is not in its folder"):
+        records.read(tmp_path)
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(ValueError, match=r"results\.json is damaged"):
+            records.read(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_weights_that_are_not_finite_are_refused(place, tmp_path, ending):
+    model = zoo.build("tiny", weights="digits")
+    weights = model.get_weights()
+    weights[0][0, 0] = np.nan
+    model.set_weights(weights)
+    path = tmp_path / f"tiny{ending}"
+    model.save(path) if ending == ".keras" else model.save_weights(path)
+    with pytest.raises(ValueError, match="kernel' is not finite"):
+        zoo.build("tiny", weights=path)
 
 
 def test_weights_that_were_changed_or_lost_are_refused(place):
