@@ -1,7 +1,7 @@
 # make demo    trains a SimNet on real handwritten digits (JAX), and writes runs/demo/
 # make test    installs the three backends and runs every check: lint, tests, parity
 # make test BACKENDS=jax    the same with one backend alone
-# make fuzz    runs wrong calls and a property of all layers with many examples
+# make fuzz    tries hostile files, killed runs, wrong calls and dtypes of all layers: make fuzz SEED=1 tries others
 # make notebooks   executes tutorials/*.py as notebooks, and writes tutorials/*.ipynb and docs/pictures/
 # The slow backends go first, since two run at once.
 # make snippets BACKEND=jax      runs every snippet of README and docs where one backend is installed alone
@@ -13,6 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BACKENDS ?= jax tensorflow torch
 BACKEND ?= jax
 DEMO ?= runs/demo
+SEED ?= 0
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -37,7 +38,7 @@ ALONE_READY := $(ALONE_ENV)/.ready
 TEST_EXTRAS := $(BACKENDS) train tools $(if $(filter tensorflow,$(BACKENDS)),cv tensorboard)
 RUN_TESTS := $(addprefix pytest-,$(BACKENDS))
 
-.PHONY: fuzz demo docs test install-test lint pytest parity snippets wheel-test notebooks clean $(RUN_TESTS)
+.PHONY: demo docs test install-test lint pytest fuzz parity snippets wheel-test notebooks clean $(RUN_TESTS)
 
 demo: $(DEMO_READY)
 	KERAS_BACKEND=jax $(DEMO_ENV)/bin/structnets train simnet_2layer --dataset digits \
@@ -100,8 +101,9 @@ wheel-test:
 
 # Wrong calls, and 2,000 examples of the property of all layers, on each backend.
 fuzz: $(TEST_READY)
-	@set -e; for backend in $(BACKENDS); do echo "== fuzz on $$backend"; export KERAS_BACKEND=$$backend; \
-		$(TEST_ENV)/bin/python -m tests.fuzz calls --seed 0 --count 5000; \
+	@set -e; for what in archives images kills; do $(TEST_ENV)/bin/python -m tests.fuzz $$what --seed $(SEED); done; \
+	for backend in $(BACKENDS); do echo "== fuzz on $$backend"; export KERAS_BACKEND=$$backend; \
+		$(TEST_ENV)/bin/python -m tests.fuzz calls --seed $(SEED) --count 5000; \
 		EXAMPLES=2000 $(TEST_ENV)/bin/python -m pytest tests/test_properties.py; \
 	done
 

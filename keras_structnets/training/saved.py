@@ -5,14 +5,14 @@ import pathlib
 import zipfile
 
 import keras
-import numpy as np
 
 from keras_structnets import checks, zoo
 from keras_structnets.signatures import Path
-from keras_structnets.training._io import CLASS_NAMES
+from keras_structnets.training._io import CLASS_NAMES, read_results
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.zoo import records
 from keras_structnets.zoo.registry import trained_model
+from keras_structnets.zoo.weights import refuse_nan
 
 
 def load_model(model: Path, weights: str | None = None) -> keras.Model:
@@ -22,11 +22,10 @@ def load_model(model: Path, weights: str | None = None) -> keras.Model:
         network = trained_model(records.read(path.parent))
     else:
         network = _saved_model(path)
-    for weight in network.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise ValueError(
-                f"`model` {str(path)!r}: the weight {weight.path!r} is not finite. Train the model again."
-            )
+    try:
+        refuse_nan(network)
+    except ValueError as error:
+        raise ValueError(f"`model` {str(path)!r}: {error}") from error
     return network
 
 
@@ -67,7 +66,7 @@ def class_names(path: pathlib.Path) -> list[str] | None:
     results = path.parent / "results.json"
     if not results.is_file():
         return None
-    return json.loads(results.read_text(encoding="utf-8")).get("class_names")
+    return read_results(results.parent).get("class_names")
 
 
 def recipe_of(path: pathlib.Path) -> Recipe | None:

@@ -1,14 +1,18 @@
-"""`python -m tests.fuzz calls --seed 0 --count 2000 --only ops`: how wrong calls end, by module."""
+"""`python -m tests.fuzz archives --seed 0 --count 500`: how hostile files and wrong calls end."""
 
 import argparse
+import importlib
+import pathlib
 
-from tests.fuzz import calls
+PARTS = sorted(path.stem for path in pathlib.Path(__file__).parent.glob("*.py"))
+PARTS = [name for name in PARTS if not name.startswith("__") and name != "limits"]
 
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-parser.add_argument("what", choices=("calls",))
+parser.add_argument("what", choices=PARTS)
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--count", type=int, default=2000)
-parser.add_argument("--only", help="a module, for example ops")
+parser.add_argument("--count", type=int, help="how many, drawn from the seed")
+parser.add_argument("--only", help="one kind: a row of the table, for example ops of `calls`")
 arguments = parser.parse_args()
-found = list(calls.outcomes(arguments.seed, arguments.count, arguments.only))
-print(calls.table(found))
+part = importlib.import_module(f"tests.fuzz.{arguments.what}")
+count = {} if arguments.count is None else {"count": arguments.count}
+print(part.table(list(part.outcomes(arguments.seed, only=arguments.only, **count))))

@@ -254,7 +254,7 @@ def wrong_calls(seed, count, only=None):
         yield call, arguments
 
 
-def outcomes(seed, count, only=None):
+def outcomes(seed=0, count=2000, only=None):
     """Triples (call, arguments, how it ended)."""
     for call, arguments in wrong_calls(seed, count, only):
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,9 +1,11 @@
 """Data that would be read wrongly: they are refused by name, changed with a warning, or left out."""
 
 import io
+import lzma
 import os
 import pathlib
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from keras_structnets import training
+from tests.fuzz import archives, images, limits
 
 pytestmark = pytest.mark.no_backend
 
@@ -171,21 +174,11 @@ def test_a_zip_made_on_windows_is_read(tmp_path, members):
     assert training.load(path).class_names == ["a", "b"]
 
 
-def with_size(path, size):
-    """The tar at `path`, where the first member claims another size."""
-    data = bytearray(path.read_bytes())
-    number = size.to_bytes(12, "big", signed=True)
-    data[124:136] = bytes([0x80 | number[0] if size >= 0 else 0xFF]) + number[1:]
-    data[148:156] = b" " * 8
-    data[148:156] = b"%06o\0 " % sum(data[:512])
-    path.write_bytes(data)
-    return path
-
-
 @pytest.mark.parametrize("size", [-512, 2**62], ids=["negative", "huge"])
 def test_a_tar_of_impossible_sizes_is_refused(tmp_path, members, size):
-    path = with_size(write_tar(tmp_path / "x.tar", members), size)
-    with pytest.raises(ValueError, match=r"negative size|limit for a file|damaged"):
+    path = write_tar(tmp_path / "x.tar", members)
+    path.write_bytes(archives.with_size(path.read_bytes(), size))
+    with pytest.raises(ValueError, match=r"(?s)x\.tar' .*the limit is"):
         training.load(path)
 
 
@@ -194,6 +187,39 @@ def test_an_archive_that_is_too_large_is_refused(tmp_path, members, write):
     path = write(tmp_path / ("x.zip" if write is write_zip else "x.tar"), members)
     with pytest.raises(ValueError, match="more than 100 bytes"):
         training.load(path, max_bytes=100)
+
+
+def test_a_tar_of_a_large_header_is_refused_before_it_is_read(tmp_path):
+    info = tarfile.TarInfo("data/a/0.png")
+    info.type, info.size = tarfile.XHDTYPE, 2**26
+    path = tmp_path / "x.tar.xz"
+    path.write_bytes(lzma.compress(info.tobuf() + bytes(2**26), preset=0))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"x\.tar\.xz' is damaged"):
+        training.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_an_archive_is_read_one_file_at_a_time(tmp_path, write):
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3)).astype("uint8")
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "BMP")  # 750 KB
+    members = {f"data/{name}/{i}.bmp": file.getvalue() for name in "ab" for i in range(20)}
+    path = write(tmp_path / ("x.zip" if write is write_zip else "x.tar"), members)
+    del members
+    tracemalloc.start()
+    data = training.load(path, image_size=(8, 8))
+    assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    tracemalloc.stop()
+    assert len(data.x_train) == 32
+
+
+@pytest.mark.parametrize("module", [archives, images], ids=["archives", "images"])
+def test_damaged_files_are_read_left_out_or_refused_by_name(module):
+    found = list(module.outcomes(seed=0, count=60))
+    assert not [row for row in found if row[-1] not in limits.GOOD], module.table(found)
 
 
 def test_an_encrypted_zip_is_named(tmp_path, members):

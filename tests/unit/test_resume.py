@@ -4,16 +4,14 @@ import dataclasses
 import errno
 import json
 import os
-import sys
 
 import keras
 import numpy as np
 import pytest
-from tests.fuzz import kills
 
 from keras_structnets import training
-from keras_structnets.__main__ import main
 from keras_structnets.training import _io, checkpoint, report, trainer
+from tests.fuzz import kills
 from tests.unit import killed
 from tests.unit.tiny_model import own_registry
 
@@ -259,14 +257,3 @@ def test_damaged_files_of_a_run_are_named(tmp_path, monkeypatch):
         (out / "run.keras").write_bytes(b"")
         with pytest.raises(ValueError, match=r"(results\.json|run\.keras)' is"):
             use(out)
-
-
-@pytest.mark.no_backend
-def test_another_backend_takes_the_place_of_the_process(monkeypatch):
-    started = []
-    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
-    main(["list", "--backend", "tensorflow" if keras.backend.backend() == "jax" else "jax"])
-    ((program, command, environment),) = started
-    assert program == command[0] == sys.executable
-    assert command[1:4] == ["-m", "keras_structnets", "list"]
-    assert environment["KERAS_BACKEND"] == command[-1]
