@@ -4,23 +4,17 @@ import keras
 
 
 def _with_l2(base):
-    """`base` with an option `l2`: that share of each weight is added to its gradient."""
+    """`base` with an option `l2`: that share of each weight is added to its (clipped) gradient."""
 
     @keras.saving.register_keras_serializable("keras_structnets", f"{base.__name__}WithL2")
     class WithL2(base):
         def __init__(self, *arguments, l2=0.0, **options):
             super().__init__(*arguments, **options)
-            self.l2, self.weights = l2, []
+            self.l2 = l2
 
-        def build(self, variables):
-            self.weights = list(variables)
-            super().build(variables)
-
-        def apply(self, grads, trainable_variables=None):
-            weights = trainable_variables or self.weights
-            pairs = zip(grads, weights, strict=True)
-            grads = [g if g is None else g + self.l2 * keras.ops.cast(w, g.dtype) for g, w in pairs]
-            return super().apply(grads, trainable_variables)
+        def update_step(self, gradient, variable, learning_rate):
+            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
+            super().update_step(gradient, variable, learning_rate)
 
         def get_config(self):
             return super().get_config() | {"l2": self.l2}

@@ -16,7 +16,7 @@ DAMAGED = (
         ValueError,
         TypeError,
         KeyError,
-    ),  # RuntimeError: encrypted, or an unknown method
+    ),  # the first if encrypted, or an unknown method
 )
 MAX_MEMBER = 2**28  # bytes of one file
 MAX_HEADER = 2**20  # of a long name in a tar

@@ -32,9 +32,8 @@ def read_images(files, size=None, channels=None, sort=list):
     kept = [path for path in found if images[path] is not None]
     bad = [path for path in headers if images.get(path) is None]
     _warn("left out", bad, headers, "not readable images")
-    return np.stack([images[path] for path in kept]) if kept else np.zeros(
-        (0, 1, 1, 1), "uint8"
-    ), kept
+    pixels = [images[path] for path in kept]
+    return np.stack(pixels) if kept else np.zeros((0, 1, 1, 1), "uint8"), kept
 
 
 def resized(images, size):
