@@ -229,7 +229,7 @@ def _evaluate(sub):
 @_command(
     "predict",
     "print the class and its probability for each image",
-    "predict simnet_2layer_cifar10_jpeg photo.jpg photos/ --top 5",
+    "predict simnet_2layer_cifar10 photo.jpg photos/ --top 5",
 )
 def _predict(sub):
     _add_model(sub)
@@ -245,7 +245,7 @@ def _predict(sub):
 @_command(
     "export",
     "write a trained model as a file for another runtime, and compare what it computes there",
-    "export simnet_2layer_cifar10_jpeg simnet.tflite --batch-size 1",
+    "export simnet_2layer_cifar10 simnet.tflite --batch-size 1",
 )
 def _export(sub):
     _add_model(sub)

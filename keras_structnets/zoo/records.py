@@ -29,9 +29,9 @@ class Record:
         sha256: checksum of that file.
 
     Example:
-        >>> record = ksn.zoo.info("simnet_2layer").records["cifar10_jpeg"]
+        >>> record = ksn.zoo.info("simnet_2layer").records["cifar10"]
         >>> record.name, record.input_shape, record.class_names[:3]
-        ('simnet_2layer_cifar10_jpeg', (32, 32, 3), ['airplane', 'automobile', 'bird'])
+        ('simnet_2layer_cifar10', (32, 32, 3), ['airplane', 'automobile', 'bird'])
     """
 
     name: str
