@@ -25,7 +25,7 @@ def log_mean_exp(x, beta, axis):
     mean = ops.mean(x, axis=axis, keepdims=True)
     s = beta * (x - mean)
     near = mean + _log1p(ops.mean(expm1_less(_clipped(s)), axis=axis, keepdims=True)) / beta
-    return ops.where(ops.max(ops.abs(s), axis=axis, keepdims=True) <= SMALL, near, far)
+    return _chosen(ops.max(ops.abs(s), axis=axis, keepdims=True), near, far)
 
 
 def constants_of_products(offsets, beta, with_near):
@@ -62,7 +62,7 @@ def log_mean_exp_by_products(x, beta, product, constants, with_near):
     v = ops.mean(less, axis=-1, keepdims=True) + constants["rest"]
     v = v + product(t + less, constants["near"])
     near = mean + constants["mean"] + _log1p(v) / beta
-    return ops.where(ops.max(ops.abs(s), axis=-1, keepdims=True) <= SMALL, near, far)
+    return _chosen(ops.max(ops.abs(s), axis=-1, keepdims=True), near, far)
 
 
 def log_mean_exp_of_each(x, beta, offsets):
@@ -100,7 +100,7 @@ def log_mean_exp_of_windows(x, beta, window, strides, padding, offsets=None):
         entries = [(e + offsets[i]) * masks[i] for i, e in enumerate(entries)]
     lowest = -math.copysign(_LARGEST, beta)
     inside = [
-        e if border == "valid" else ops.where(m > 0, e, lowest)
+        e if border == "valid" else e * m + lowest * (1.0 - m)
         for e, m in zip(entries, masks, strict=True)
     ]
     r = functools.reduce(ops.maximum if beta > 0 else ops.minimum, inside)
@@ -112,7 +112,7 @@ def log_mean_exp_of_windows(x, beta, window, strides, padding, offsets=None):
     terms = [beta * (e - mean) * m for e, m in zip(entries, masks, strict=True)]
     near = mean + _log1p(sum(expm1_less(_clipped(s)) for s in terms) * share) / beta
     size = functools.reduce(ops.maximum, [ops.abs(s) for s in terms])
-    return ops.where(size <= SMALL, near, far)
+    return _chosen(size, near, far)
 
 
 def expm1_less(s):
@@ -130,6 +130,12 @@ def _log1p(v):
     for k in range(9, 0, -2):
         y = y * z * z + 1.0 / k
     return 2.0 * z * y
+
+
+def _chosen(size, near, far):
+    """`near` where `size` is small, else `far`; both are finite. LiteRT Micro has no SELECT."""
+    is_near = ops.cast(size <= SMALL, "float32")
+    return is_near * near + (1.0 - is_near) * far
 
 
 def _clipped(s):

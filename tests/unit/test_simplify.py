@@ -94,7 +94,7 @@ def test_a_simnet_keeps_its_outputs_at_any_beta(name, beta):
     assert_same(ksn.inference.simplify(model), model, images((16, 16, 3), 3))
 
 
-@pytest.mark.parametrize("beta", [1e-30, 1e-6, 1e-3, 0.05, 0.4, 2.0, 20.0, 1e4, -1e-3, -2.0])
+@pytest.mark.parametrize("beta", [1e-44, 1e-30, 1e-6, 1e-3, 0.05, 0.4, 2.0, 20.0, 1e4, -1e-3, -2.0])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("spread", [None, 1e-2, 1.0, 100.0])
 def test_mex_is_accurate_for_any_beta_offsets_and_inputs(beta, scale, spread):

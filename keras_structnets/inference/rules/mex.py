@@ -88,7 +88,9 @@ def global_mex_pooling(layer, x):
 
 
 def _beta(layer):
-    return float(array(layer.beta))
+    """beta, as 0 where MEX is the mean in float32."""
+    beta = float(array(layer.beta))
+    return beta if abs(beta) > NEARLY_0 else 0.0
 
 
 def _maximum(x, beta, operation, shape, name):
