@@ -109,7 +109,7 @@ def log_mean_exp_of_windows(x, beta, window, strides, padding, offsets=None):
     ]
     far = r + ops.log(sum(powers) * share) / beta
     mean = sum(entries) * share  # the border is 0
-    terms = [beta * (e - mean) * m for e, m in zip(entries, masks, strict=True)]
+    terms = [beta * ((e - mean) * m) for e, m in zip(entries, masks, strict=True)]
     near = mean + _log1p(sum(expm1_less(_clipped(s)) for s in terms) * share) / beta
     size = functools.reduce(ops.maximum, [ops.abs(s) for s in terms])
     return _chosen(size, near, far)
