@@ -9,9 +9,55 @@ import keras
 from keras_structnets import checks
 from keras_structnets.signatures import Tensor
 
-__all__ = ["SparseWeights", "SpreadOffsets", "SpreadTemplates"]
+__all__ = ["DirichletOffsets", "SparseWeights", "SpreadOffsets", "SpreadTemplates"]
 
 _register = keras.saving.register_keras_serializable(package="keras_structnets")
+
+
+@_register
+class DirichletOffsets(keras.initializers.Initializer):
+    """Logarithms of shares that sum to 1: `b = log s`, `s` of a symmetric Dirichlet distribution.
+
+    With `beta = 1` MEX is then, up to a constant, the log likelihood of a mixture whose weights are s.
+
+    Shapes: any; the shares along `axis` sum to 1.
+
+    Args:
+        alpha: concentration, above 0. Small values put all weight on a few entries; the logarithms stay
+            finite.
+        axis: an axis, or several, which belong together: 0 for `MEX`, (2, 3) for `MEXPooling2D`.
+        seed: an integer or a `keras.random.SeedGenerator`; None draws one from Keras' own seed.
+
+    Raises:
+        ValueError: for an alpha that is not above 0, or an axis that is no integer.
+
+    Example:
+        >>> offsets = ksn.initializers.DirichletOffsets(alpha=0.5, seed=0)((5, 3))
+        >>> np.exp(keras.ops.convert_to_numpy(offsets)).sum(axis=0).round(4).tolist()
+        [1.0, 1.0, 1.0]
+        >>> by_window = ksn.initializers.DirichletOffsets(axis=(2, 3))
+        >>> pooling = ksn.layers.MEXPooling2D(2, use_offsets=True, offsets_initializer=by_window)
+    """
+
+    def __init__(self, alpha: float = 1.0, axis: int | Sequence[int] = 0, seed: Any = None) -> None:
+        self.alpha = checks.positive("DirichletOffsets", "alpha", alpha)
+        axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+        self.axis = checks.integers("DirichletOffsets", "axis", axes, len(axes), 0)
+        self._uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=seed)
+        self.seed = seed
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
+        first = self._uniform.seed
+        second = first + 1 if isinstance(first, int) else first
+        # a Gamma number of shape alpha is one of shape alpha + 1 times u^(1 / alpha): no underflow
+        u = keras.ops.maximum(self._uniform(shape), 1e-30)
+        gamma = keras.random.gamma(shape, self.alpha + 1, dtype="float32", seed=second)
+        logarithm = keras.ops.log(gamma) + keras.ops.log(u) / self.alpha
+        total = keras.ops.logsumexp(logarithm, axis=self.axis, keepdims=True)
+        return keras.ops.cast(logarithm - total, dtype or "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "axis": self.axis, "seed": self.seed}
 
 
 @_register

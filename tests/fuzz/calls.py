@@ -122,6 +122,7 @@ def _parts():
         for name, config in {
             "SparseWeights": {"total": 1.0, "selected": 2},
             "SpreadTemplates": {"mean": 0.0, "stddev": 1.0},
+            "DirichletOffsets": {"alpha": 0.5, "axis": 0},
             "SpreadOffsets": {"mean": 0.0, "stddev": 1.0},
         }.items()
     ]

@@ -71,3 +71,24 @@ def test_offsets_of_another_shape_are_named():
         ValueError, match=r"`offsets` must have the shape \[1, 1, 2, 2, 3\], got \(2, 2, 3\)"
     ):
         ksn.ops.mex_pool(X, 2, offsets=np.zeros((2, 2, 3), "float32"))
+
+
+@pytest.mark.parametrize("alpha", [0.01, 1.0, 5.0])
+def test_dirichlet_offsets_are_logarithms_of_shares_with_the_distributions_moments(alpha):
+    make = ksn.initializers.DirichletOffsets(alpha, axis=(1, 2), seed=0)
+    offsets = keras.ops.convert_to_numpy(make((4000, 2, 2)))
+    assert np.isfinite(offsets).all()
+    shares = np.exp(offsets.astype("float64"))
+    np.testing.assert_allclose(shares.sum((1, 2)), 1, atol=1e-4)
+    np.testing.assert_allclose(shares.mean(0), 0.25, atol=0.03)
+    variance = 0.25 * 0.75 / (4 * alpha + 1)
+    np.testing.assert_allclose(shares.var(0), variance, rtol=0.15)
+    again = type(make).from_config(make.get_config())
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again((4000, 2, 2))), offsets)
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("options", [{"alpha": 0}, {"axis": -1}, {"axis": "last"}], ids=str)
+def test_wrong_dirichlet_offsets_are_named(options):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
+        ksn.initializers.DirichletOffsets(**options)
