@@ -1,6 +1,7 @@
 """The command line: `structnets` and `python -m keras_structnets`."""
 
 import importlib
+import io
 import os
 import re
 import sys
@@ -14,12 +15,16 @@ IN_A_SHELL = (  # what errors for Python say, and what a shell has for it
     (r"Recipe: `(\w+)`", lambda match: f"train: --{match[1].replace('_', '-')}"),
     (r"([Gg]ive) `(\w+)`:?", r"\1 --\2"),
 )
+EXPECTED = (ValueError, ImportError, OSError, RuntimeError)  # errors whose text says what to do
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0, 2 after an error, 130 after an interrupt."""
     options = vars(arguments.parser(__version__).parse_args(argv))
     command, backend = arguments.COMMANDS[options.pop("command")], options.pop("backend")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -31,8 +36,9 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has enough, as `head` has
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (ValueError, ImportError, OSError, RuntimeError) as error:
-            print(f"structnets: {in_a_shell(' '.join(str(error).split()))}", file=sys.stderr)
+        except (*EXPECTED, TypeError, KeyError, EOFError, MemoryError) as error:
+            kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
+            print(f"structnets: {kind}{in_a_shell(_one_line(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print("structnets: interrupted. Continue a training run with --resume", file=sys.stderr)
@@ -61,7 +67,13 @@ def _select(backend):
 
 
 def _show_warning(message, *_, **__):
-    print(f"structnets: warning: {message}", file=sys.stderr)
+    print(f"structnets: warning: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(message):
+    """The message in one line, its control characters escaped: file names may hold them."""
+    text = " ".join(str(message).split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def _benchmarks():
     try:
         return importlib.import_module("keras_structnets.benchmarks.run")
     except ModuleNotFoundError:
-        sys.path.append(str(pathlib.Path(__file__).parents[1]))
+        sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # before the current folder
         return importlib.import_module("benchmarks.run")
 
 

@@ -6,13 +6,14 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_structnets import recipe_options, tables, training
+from keras_structnets import commands, recipe_options, tables, training
 from keras_structnets.__main__ import in_a_shell, main
 from keras_structnets.arguments import COMMANDS
 
@@ -265,3 +266,37 @@ def test_help_imports_neither_keras_nor_numpy():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "usage: structnets train" in done.stdout
     assert not {"keras", "numpy"} & {line.split()[-1] for line in done.stderr.splitlines()}
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("kind", [TypeError, KeyError, MemoryError, RecursionError, EOFError])
+def test_unexpected_errors_are_one_line_of_printable_text(kind, monkeypatch, capsys):
+    def fail(**options):
+        warnings.warn("forged\rby \x1b[2J", stacklevel=1)
+        raise kind("no\n\x1b[2J")
+
+    monkeypatch.setattr("keras_structnets.commands.list_models", fail)
+    assert main(["list"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() and "[2J" in line for line in lines)
+    assert kind.__name__ in lines[1] or kind is RecursionError
+
+
+def test_predict_prints_names_that_the_terminal_cannot(trained, tmp_path, monkeypatch):
+    Image.new("L", (8, 8)).save(tmp_path / "\u96ea.png")
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", printed)
+    assert main(["predict", str(trained), str(tmp_path / "\u96ea.png")]) == 0
+    assert b"\\u96ea.png" in printed.buffer.getvalue()
+
+
+@pytest.mark.no_backend
+def test_bench_does_not_run_programs_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks").mkdir()
+    for name in ("__init__.py", "run.py"):
+        (tmp_path / "benchmarks" / name).write_text("raise AssertionError")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert commands._benchmarks().main
