@@ -168,7 +168,9 @@ def write_card(path):
     """The card of a record, beside its curves."""
     name = path.parent.name
     write(f"zoo/{name}/card.md", path.read_text(encoding="utf-8"))
-    copy(path.with_name("curves.png"), f"zoo/{name}/curves.png")
+    for picture in ("curves.png", "confusion.png"):
+        if path.with_name(picture).is_file():
+            copy(path.with_name(picture), f"zoo/{name}/{picture}")
     add_to_nav("Zoo", name, f"zoo/{name}/card.md")
 
 
