@@ -189,7 +189,8 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, images, labels, n_classes, recipe, size=None):
         super().__init__()
         self.images, self.labels, self.recipe = images, one_hot(labels, n_classes), recipe
-        self.size = tuple(size or recipe.crop_size or images.shape[1:3])
+        self.size = tuple(size or recipe.crop_size or images.shape[1:-1])
+        _check_rank(images, recipe)
         self.operations = [OPERATIONS[name](recipe) for name in recipe.augmentation]
         if recipe.mix != "none":
             self.mix = MIX_LAYERS[recipe.mix]()
@@ -240,9 +241,23 @@ def one_hot(labels, n_classes):
 
 
 def center_crop(images, size):
-    """The middle of each image: [n, h, w, c] -> [n, *size, c]."""
-    top, left = ((n - s) // 2 for n, s in zip(images.shape[1:3], size, strict=True))
-    return images[:, top : top + size[0], left : left + size[1]]
+    """The middle of each image, series or volume: [n, *spatial, c] -> [n, *size, c]."""
+    starts = ((n - s) // 2 for n, s in zip(images.shape[1:-1], size, strict=True))
+    return images[(slice(None), *(slice(i, i + s) for i, s in zip(starts, size, strict=True)))]
+
+
+def _check_rank(images, recipe):
+    """Refuse what works on images alone, for series and volumes."""
+    if images.ndim == 4:
+        return
+    given = {"augmentation": tuple(recipe.augmentation), "crop_size": recipe.crop_size}
+    given |= {"mix": None if recipe.mix == "none" else recipe.mix}
+    for name, value in given.items():
+        if value:
+            raise ValueError(
+                f"train: `{name}` {value!r} works on images [n, height, width, channels], but the data is "
+                f"{list(images.shape)}. Leave `{name}` out."
+            )
 
 
 def _like(pixels, images):

@@ -39,7 +39,7 @@ def pretrain_and_save(
     require("matplotlib.figure")
     _io.refuse_earlier_run(out, overwrite)
     data = images_of(recipe)
-    model = build_model(recipe, data, recipe.crop_size or data.x_train.shape[1:3])
+    model = build_model(recipe, data, recipe.crop_size or data.x_train.shape[1:-1])
     found = pretrain_from(model, recipe, data, verbose)
     _io.make_folder(out)
     _io.write_model(out / f"{out.resolve().name}.keras", model)
@@ -59,7 +59,7 @@ def pretrain_from(model, recipe, data, verbose):
     """Pre-train the model on the training images, and return the report."""
     require("sklearn")
     templates = "keep" if recipe.pretrain == "whitening" else "mixture"
-    images = center_crop(data.x_train, model.input_shape[1:3])
+    images = center_crop(data.x_train, model.input_shape[1:-1])
     found = keras_structnets.pretraining.pretrain(
         model, images, seed=recipe.seed, templates=templates, verbose=verbose
     )

@@ -208,7 +208,7 @@ class _Phase:
 
 def _phases(recipe, data):
     """The phase of small crops, if there is one, and the last phase, each with a compiled model."""
-    ends = {recipe.crop_size or data.x_train.shape[1:3]: recipe.epochs}
+    ends = {recipe.crop_size or data.x_train.shape[1:-1]: recipe.epochs}
     if recipe.small_crop_size:
         ends = {recipe.small_crop_size: recipe.small_crop_epochs} | ends
     phases = []

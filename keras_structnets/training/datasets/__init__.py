@@ -70,7 +70,10 @@ def load(
               .tar.bz2, .tar.xz) or .zip of such a folder, which is read without unpacking it. The
               classes are numbered in natural order of their names: 2 comes before 10;
             - the path of a .npz with `x_train` and `y_train`, perhaps `x_val` and `y_val` or `x_test`
-              and `y_test`, which are then used for validation, and perhaps `class_names`.
+              and `y_test`, which are then used for validation, and perhaps `class_names`: images
+              [n, height, width, channels], or grey as integers [n, height, width]; volumes [n, depth, height,
+              width, channels]; series as floats [n, steps, channels];
+            - the path of a .tsv of the UCR archive, a series in each line with its class first.
         image_size: (height, width) that images are resized to; None for the size of the first one.
         channels: 1 for grey and 3 for colour images of a folder or archive; None for colour if any image
             has it.
@@ -142,5 +145,5 @@ def images_of(recipe):
         validation_fraction=recipe.validation_fraction,
         holdout_last_per_class=recipe.holdout_last_per_class,
     )
-    size = recipe.crop_size or data.x_val.shape[1:3]
+    size = recipe.crop_size or data.x_val.shape[1:-1]
     return dataclasses.replace(data, x_val=center_crop(data.x_val, size))

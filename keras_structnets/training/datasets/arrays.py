@@ -35,15 +35,16 @@ def _part(path, part, arrays):
     """Checked images [n, h, w, c] and labels [n]."""
     x, y = arrays[f"x_{part}"], arrays[f"y_{part}"].reshape(-1)
     is_label = y.dtype.kind in "ui" and len(y) and y.min() >= 0
-    if x.ndim not in (3, 4) or x.dtype.kind not in "uif" or len(x) != len(y) or not is_label:
+    if x.ndim not in (3, 4, 5) or x.dtype.kind not in "uif" or len(x) != len(y) or not is_label:
         raise ValueError(
             f"load: `source` {str(path)!r} has x_{part} of {x.shape} {x.dtype} and y_{part} of "
-            f"{y.shape} {y.dtype}. Use pixels [n, height, width, channels] and class numbers [n] "
-            "from 0."
+            f"{y.shape} {y.dtype}. Use pixels [n, height, width, channels] or [n, depth, "
+            "height, width, channels], or series [n, steps, channels], and class numbers [n] from 0."
         )
     if x.dtype.kind == "f":
         _check_floats(path, part, x)
-    return (x if x.ndim == 4 else x[..., None]), y.astype("int32")
+    is_gray = x.ndim == 3 and x.dtype.kind in "ui"
+    return (x[..., None] if is_gray else x), y.astype("int32")
 
 
 def _check_floats(path, part, x):
@@ -54,7 +55,7 @@ def _check_floats(path, part, x):
             f"load: `source` {str(path)!r} has {x[index]} in x_{part} at {index}, and {len(wrong)} such "
             "pixels in all. Use finite numbers 0..255."
         )
-    if x.size and 0 < x.max() <= 1:
+    if x.ndim > 3 and x.size and 0 < x.max() <= 1:
         warnings.warn(
             f"{str(path)!r}: the pixels of x_{part} are between {x.min():g} and {x.max():g}, and models "
             f"take 0..255. Multiply them by 255",

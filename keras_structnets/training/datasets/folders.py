@@ -10,6 +10,7 @@ from keras_structnets.training.datasets.archives import TARS, Archive
 from keras_structnets.training.datasets.arrays import read_arrays
 from keras_structnets.training.datasets.images import read_images, resized
 from keras_structnets.training.datasets.registry import DATASETS, Source
+from keras_structnets.training.datasets.series import read_series
 
 MAX_BYTES = 2**30
 
@@ -21,6 +22,8 @@ def read(source, image_size=None, channels=None, max_bytes=MAX_BYTES):
         found = dataset.read() if dataset else read_arrays(path)
         x, x_val = resized(found.x, image_size), resized(found.x_val, image_size)
         return dataclasses.replace(found, x=x, x_val=x_val)
+    if path.is_file() and path.suffix == ".tsv":
+        return read_series(path)
     if path.is_file() and path.name.endswith((*TARS, ".zip")):
         return _read_classes(path, Archive(path, max_bytes), image_size, channels)
     if not path.is_dir():

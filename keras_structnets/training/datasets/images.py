@@ -38,6 +38,11 @@ def read_images(files, size=None, channels=None, sort=list):
 
 def resized(images, size):
     """[n, h, w, c] -> [n, *size, c], bilinear; `size` None or that of the images changes nothing."""
+    if images is not None and size is not None and images.ndim != 4:
+        raise ValueError(
+            f"load: `image_size` {tuple(size)} resizes images [n, height, width, channels], but the data is "
+            f"{list(images.shape)}. Leave `image_size` out."
+        )
     if images is None or size is None or images.shape[1:3] == tuple(size):
         return images
     whole = images.dtype.kind in "ui"
