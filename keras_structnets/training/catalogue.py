@@ -119,7 +119,8 @@ def model_card(name: str) -> str:
             f"parameters at {num_classes} classes: {_count(name, num_classes)}"
             + (f" (printed {printed})" if printed else "")
         )
-    lines.append(f"operations for one image: {_flops(name)}")
+    printed = f" (printed {info.printed_flops[10]})" if 10 in info.printed_flops else ""
+    lines.append(f"operations for one image: {_flops(name)}{printed}")
     lines += [
         f"record: {report.spread(record.runs)} on {report.title(dataset)}, weights={dataset!r}"
         for dataset, record in info.records.items()

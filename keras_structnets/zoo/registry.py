@@ -40,6 +40,7 @@ class ModelInfo:
         sizes: the architecture's own arguments and their defaults.
         printed_accuracy: accuracy in percent as the paper prints it, by data set.
         ranks: numbers of spatial axes that it is built for.
+        printed_flops: operations for one image as the paper prints them, by number of classes.
 
     Example:
         >>> info = ksn.zoo.info("simnet_2layer")
@@ -55,6 +56,7 @@ class ModelInfo:
     sizes: dict[str, Any]
     printed_accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
     ranks: tuple[int, ...] = (2,)
+    printed_flops: dict[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def records(self) -> dict[str, records.Record]:
@@ -97,6 +99,7 @@ def register(
     normalize: bool = True,
     printed_accuracy: dict[str, float] | None = None,
     ranks: Sequence[int] | None = None,
+    printed_flops: dict[int, str] | None = None,
     **sizes: Any,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Decorate `body(x, **sizes) -> features` as the architecture `name`.
@@ -112,6 +115,7 @@ def register(
         printed_accuracy: accuracy in percent as the paper prints it, by data set.
         ranks: numbers of spatial axes that `body` and `head` take: 1 for series, 2 for images, 3 for
             volumes; None for that of `input_shape`.
+        printed_flops: operations for one image as the paper prints them, by number of classes.
         **sizes: defaults that replace those of `body` and `head`: one body serves several names.
 
     Raises:
@@ -148,6 +152,7 @@ def register(
             _sizes(body) | _sizes(head) | sizes,
             dict(printed_accuracy or {}),
             ranks,
+            dict(printed_flops or {}),
         )
         _ENTRIES[name] = _Entry(info, body, head, normalize)
         return body

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -96,6 +97,12 @@ def test_show_prints_card_and_layers(capsys):
     assert ["convolution", "Conv2D", *["6", "x", "6", "x", "8", "80"]] in [
         line.split() for line in text.splitlines()
     ]
+
+
+def test_show_prints_the_paper_s_operations_beside_ours(capsys):
+    assert main(["show", "simnet_2layer"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^operations for one image: .*\(printed 14\.2M\)$", printed, re.MULTILINE)
 
 
 def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys):

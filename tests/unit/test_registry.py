@@ -136,6 +136,8 @@ def test_info_tells_what_was_registered():
     assert info.name == "tiny_net"
     assert (info.paper, info.summary) == ("a test", "one convolution")
     assert info.printed == {10: "162"}
+    assert info.printed_flops == {}
+    assert ksn.zoo.info("simnet_2layer").printed_flops == {10: "14.2M", 100: "14.6M"}
     assert info.input_shape == (8, 8, 3)
     assert info.sizes == {"filters": 4, "depth": 2}  # the decorator's default replaces the body's
 
