@@ -55,7 +55,8 @@ def whitened_similarity(
             dimension; None starts all weights at 1.
         selected: so many coordinates of each template, at random, have these weights, the others
             start at 0. With weights on all coordinates the similarities start almost equal.
-        noise: deviation of multiplicative Gaussian noise on the input (section 6.4).
+        noise: deviation of multiplicative Gaussian noise on the inputs of the similarity, while
+            training (section 6.3 and its footnote 6).
         name: prefix of the layers' names.
         similarity: "lp", or "linear" for `sum_t u_lt (w_t * x)_t z_lt`, without p.
         whitening: False leaves the convolution out: the similarity compares the patches themselves
@@ -79,7 +80,6 @@ def whitened_similarity(
     strides = checks.integers(owner, "strides", strides, rank_of(x))
     if noise != 0:
         noise = checks.positive(owner, "noise", noise)
-        x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
     window: tuple = (kernel_size, strides, padding)
     if whitening:
         conv = of_rank(keras.layers, "Conv", rank_of(x))
@@ -87,6 +87,8 @@ def whitened_similarity(
         window = ()
     if normalize and whitening:
         x = normalization(f"{name}_normalization")(x)
+    if noise:
+        x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
     options = {"p": p, "trainable_p": trainable_p} if similarity == "lp" else {}
     compare = of_rank(layers, SIMILARITIES[similarity], rank_of(x))
     return compare(

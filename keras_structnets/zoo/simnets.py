@@ -127,7 +127,7 @@ def simnet_mlp(x, *, units=100, p=2.0, scale=8.0):
     summary="three layers of whitened l2 similarity (Table 2)",
     printed_accuracy={"cifar10": 92.18},
     head=mex_classifier,
-    **THREE_LAYERS,
+    **THREE_LAYERS | {"noise": 0.5},
 )
 @register(
     "simnet",

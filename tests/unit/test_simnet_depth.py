@@ -101,3 +101,14 @@ def test_channels_of_none_are_the_entries_of_a_patch_and_templates_are_apart():
 def test_wrong_sizes_are_named(name, sizes, message):
     with pytest.raises(ValueError, match=message):
         build(name, **sizes)
+
+
+@pytest.mark.no_backend
+def test_noise_is_on_the_inputs_of_similarities_in_the_large_network_alone():
+    def noisy(name):
+        layers = ksn.zoo.build(name, channels=(4, 4, 4)).layers
+        pairs = zip(layers, layers[1:], strict=False)
+        return [b.name for a, b in pairs if isinstance(a, keras.layers.GaussianDropout)]
+
+    assert noisy("simnet_3layer") == ["similarity_1", "similarity_2", "similarity_3"]
+    assert noisy("simnet_3layer_compact") == []
