@@ -2,8 +2,9 @@
 
 from keras_structnets import blocks, checks, layers
 from keras_structnets.ranks import rank_of
+from keras_structnets.zoo.heads import dense_head
 from keras_structnets.zoo.papers import table_2
-from keras_structnets.zoo.registry import RANKS, dense_head, register
+from keras_structnets.zoo.registry import RANKS, register
 
 
 def _head(x, num_classes, *, head="dense", structure=(9, 9)):

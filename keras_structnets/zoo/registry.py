@@ -12,16 +12,13 @@ from typing import Any
 import keras
 
 from keras_structnets import checks
-from keras_structnets.ranks import of_rank, rank_of
+from keras_structnets.ranks import rank_of
 from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
 from keras_structnets.zoo import weights as stored
 from keras_structnets.zoo.flops import Flops, flops
+from keras_structnets.zoo.heads import POOLINGS, classifier, dense_head, normalize_pixels, pooled
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-POOLINGS = {"avg": "GlobalAveragePooling", "max": "GlobalMaxPooling"}
 RANKS = (1, 2, 3)  # of series, images and volumes
 
 _ENTRIES: dict[str, "_Entry"] = {}
@@ -80,12 +77,6 @@ class _Entry:
     body: Callable
     head: Callable
     normalize: bool
-
-
-def dense_head(features: Tensor, num_classes: int) -> Tensor:
-    """Global average pooling and a dense layer: [b, *spatial, c] -> logits [b, num_classes]."""
-    x = _pooled(features, "avg")
-    return keras.layers.Dense(num_classes, name="logits")(x)
 
 
 def register(
@@ -278,14 +269,12 @@ def build(
     num_classes = _num_classes(owner, record, num_classes)
     pixels = keras.Input(shape, name="pixels")
     normalize = include_preprocessing and entry.normalize and rank_of(pixels) > 1
-    x = _normalize(pixels) if normalize else pixels
+    x = normalize_pixels(pixels) if normalize else pixels
     features = _call(entry.body, sizes, x)
     if include_top:
-        outputs = _classifier(
-            _call(entry.head, sizes, features, num_classes), classifier_activation
-        )
+        outputs = classifier(_call(entry.head, sizes, features, num_classes), classifier_activation)
     else:
-        outputs = _pooled(features, pooling)
+        outputs = pooled(features, pooling)
     model = keras.Model(pixels, outputs, name=name or architecture)
     if record:
         trained = trained_model(record, include_preprocessing)
@@ -322,28 +311,6 @@ def _check_sizes(owner, entry, sizes):
                 f"{checks.did_you_mean(size, entry.info.sizes)} "
                 f"Use one of {sorted(entry.info.sizes) or 'none: it takes no sizes'}."
             )
-
-
-def _classifier(logits, activation):
-    return keras.layers.Activation(activation, dtype="float32", name="classifier")(logits)
-
-
-def _pooled(features, pooling):
-    """Features [b, c]; those of a network on vectors are already."""
-    if pooling is None or len(features.shape) == 2:
-        return features
-    layer = of_rank(keras.layers, POOLINGS[pooling], rank_of(features))
-    return layer(name="global_pooling")(features)
-
-
-def _normalize(pixels):
-    """Raw pixels to ImageNet's mean and deviation; to -1..1 where there are not three channels."""
-    if pixels.shape[-1] == 3:
-        scale = [1 / (255 * std) for std in IMAGENET_STD]
-        offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    else:
-        scale, offset = 1 / 127.5, -1.0
-    return keras.layers.Rescaling(scale, offset, name="pixel_normalization")(pixels)
 
 
 def _entry(owner, name):

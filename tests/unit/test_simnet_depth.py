@@ -1,5 +1,7 @@
 """One builder for SimNets of any depth, of which the named networks are settings."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -107,7 +109,7 @@ def test_wrong_sizes_are_named(name, sizes, message):
 def test_noise_is_on_the_inputs_of_similarities_in_the_large_network_alone():
     def noisy(name):
         layers = ksn.zoo.build(name, channels=(4, 4, 4)).layers
-        pairs = zip(layers, layers[1:], strict=False)
+        pairs = itertools.pairwise(layers)
         return [b.name for a, b in pairs if isinstance(a, keras.layers.GaussianDropout)]
 
     assert noisy("simnet_3layer") == ["similarity_1", "similarity_2", "similarity_3"]
