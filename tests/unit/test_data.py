@@ -174,7 +174,7 @@ def test_arrays_are_read_with_the_images_that_they_hold_out(tmp_path):
         ({"x_train": np.zeros((2, 4, 4)), "y_train": [0.0, 1.0]}, ["float64", "class numbers"]),
         ({"x_train": np.zeros((2, 4, 4)), "y_train": [0, -1]}, ["class numbers"]),
         (
-            {"x_train": np.zeros((2, 4, 4)), "y_train": [0, 1], "class_names": ["a"]},
+            {"x_train": np.zeros((2, 4, 5)), "y_train": [0, 1], "class_names": ["a"]},
             ["1 class_names", "up to 1"],
         ),
         ({"x_train": np.array([{}, 1]), "y_train": [0, 1]}, ["plain arrays"]),

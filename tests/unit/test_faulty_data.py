@@ -109,8 +109,14 @@ def save(path, **changes):
 
 
 def test_floats_between_0_and_1_give_a_warning(tmp_path):
-    path = save(tmp_path / "x.npz", x_train=np.random.default_rng(0).random((20, 4, 4)))
+    path = save(tmp_path / "x.npz", x_train=np.random.default_rng(0).random((20, 4, 4, 1)))
     with pytest.warns(UserWarning, match=r"between .* and .* take 0\.\.255. Multiply"):
+        training.load(path)
+
+
+def test_square_series_give_a_warning_as_they_may_be_images(tmp_path):
+    path = save(tmp_path / "x.npz", x_train=np.random.default_rng(0).random((20, 4, 4)))
+    with pytest.warns(UserWarning, match=r"series of 4 steps and 4 channels.*x\[\.\.\., None\]"):
         training.load(path)
 
 

@@ -55,6 +55,12 @@ def _check_floats(path, part, x):
             f"load: `source` {str(path)!r} has {x[index]} in x_{part} at {index}, and {len(wrong)} such "
             "pixels in all. Use finite numbers 0..255."
         )
+    if x.ndim == 3 and x.shape[1] == x.shape[2]:
+        warnings.warn(
+            f"{str(path)!r}: x_{part} of {x.shape} {x.dtype} is taken as series of {x.shape[1]} steps and "
+            f"{x.shape[2]} channels. For grey images add an axis: x[..., None]",
+            stacklevel=2,
+        )
     if x.ndim > 3 and x.size and 0 < x.max() <= 1:
         warnings.warn(
             f"{str(path)!r}: the pixels of x_{part} are between {x.min():g} and {x.max():g}, and models "
