@@ -14,6 +14,7 @@ from keras_structnets.training.datasets import DATASETS
 from keras_structnets.training.datasets.archives import TARS
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.zoo import records
+from keras_structnets.zoo.papers import GCONV_TABLE_2
 from keras_structnets.zoo.summary import test_accuracy
 
 TITLES = {"cifar10_jpeg": "CIFAR-10 (JPEG)"}  # of records without a registered data set
@@ -198,7 +199,7 @@ def records_table():
 
 
 def draw_records(path):
-    """Accuracy against parameters of all records, and the papers' accuracies."""
+    """Accuracy against parameters of all records, and the accuracies that the papers print."""
     figure = _figure(8, 5)
     axes = figure.subplots()
     rows = [_results(folder) for folder in records.folders()]
@@ -218,16 +219,25 @@ def draw_records(path):
         value = _papers_value(info, row["dataset"])
         if value is not None:
             axes.plot(size, value, "o", mfc="none", color=line.get_color())
+    for printed, value in _baselines():
+        axes.plot(printed, value, "s", mfc="none", color="gray", markersize=4)
     measured = ", ".join(sorted({title(row["dataset"]) for row in rows}))
     axes.set(
         xscale="log",
         xlabel="trainable parameters",
         ylabel="validation accuracy, %",
-        title=f"Filled: ours on {measured}. Hollow: the paper's",
+        title=f"Filled: ours on {measured}. Hollow: the papers'. Squares: their baselines",
     )
-    axes.margins(x=0.3)
+    axes.title.set_fontsize(10)
+    axes.margins(x=0.15)
     axes.grid(alpha=0.3)
     _io.write_by(path, lambda file: figure.savefig(file, dpi=120))
+
+
+def _baselines():
+    """(parameters, accuracy in percent) of the baselines on CIFAR-10, as GConvNets prints them."""
+    rows = GCONV_TABLE_2["cifar10"].items()
+    return [(1e6 * float(row[0][:-1]), row[1]) for name, row in rows if name != "g_conv_net"]
 
 
 def draw_curves(path, history, recipe):
