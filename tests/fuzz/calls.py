@@ -1,6 +1,5 @@
 """Wrong calls: valid calls of what is public, with one or two arguments replaced."""
 
-import collections
 import contextlib
 import dataclasses
 import io
@@ -13,6 +12,7 @@ import numpy as np
 
 import keras_structnets as ksn
 from tests.cases import catalogue
+from tests.fuzz import limits
 
 GOOD = ("accepted", "ValueError", "TypeError")
 
@@ -287,14 +287,8 @@ def _short(value):
 
 def table(found):
     """How the calls ended, by module, and what ended otherwise than it should."""
-    counts = collections.defaultdict(collections.Counter)
-    lines = []
-    for call, arguments, end in found:
-        counts[call.module][end if end in GOOD else "another"] += 1
-        if end not in GOOD:
-            lines.append(f"  {call.module}.{call.name} {different(call, arguments)}: {end}")
-    columns = (*GOOD, "another")
-    rows = ["".join(f"{column:>14}" for column in ("module", *columns))]
-    for module, ends in counts.items():
-        rows.append(f"{module:>14}" + "".join(f"{ends[column]:14}" for column in columns))
-    return "\n".join([*rows, *sorted(lines)])
+    rows = [
+        (call.module, f"{call.name} {different(call, arguments)}", end)
+        for call, arguments, end in found
+    ]
+    return limits.table(sorted(rows), GOOD)
