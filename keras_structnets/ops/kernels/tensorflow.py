@@ -30,17 +30,19 @@ def spectral_filter(x, response, axes):
     over_channels = axes[-1] == len(x.shape) - 1
     if over_channels or len(axes) > 2 or not generic.fft_pays(x, axes):
         return generic.spectral_filter(x, response, axes)
-    return generic.fft_filter(x, response, axes, _rfftn, _irfftn, tf.complex)
+    x, *response = (
+        part if part is None else ops.moveaxis(part, -1, -1 - len(axes)) for part in (x, *response)
+    )
+    axes = [axis + 1 for axis in axes]  # TensorFlow transforms the last axes
+    return ops.moveaxis(generic.fft_filter(x, response, axes, _rfftn, _irfftn, tf.complex), 1, -1)
 
 
 def _rfftn(x, sizes, axes):
-    rfft = tf.signal.rfft if len(axes) == 1 else tf.signal.rfft2d
-    return ops.moveaxis(rfft(ops.moveaxis(x, -1, 1), sizes), 1, -1)
+    return (tf.signal.rfft if len(axes) == 1 else tf.signal.rfft2d)(x, sizes)
 
 
 def _irfftn(spectrum, sizes, axes):
-    irfft = tf.signal.irfft if len(axes) == 1 else tf.signal.irfft2d
-    return ops.moveaxis(irfft(ops.moveaxis(spectrum, -1, 1), sizes), 1, -1)
+    return (tf.signal.irfft if len(axes) == 1 else tf.signal.irfft2d)(spectrum, sizes)
 
 
 def compiled(f, by_xla=False, inputs=None):
