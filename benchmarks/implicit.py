@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python -m benchmarks.implicit
 
-Times `ops.implicit_diffusion` of 8 images with 32 channels, the FFT with a filter that is computed beforehand,
+Times `ops.implicit_diffusion` of 8 images with 32 channels, the FFT with a filter computed beforehand,
 and the products with DFT matrices, in one process and in alternation; the best round counts. Writes
 benchmarks/results/implicit_<backend>.json with the times and ours over that of the FFT.
 """
