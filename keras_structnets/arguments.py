@@ -261,6 +261,16 @@ def _export(sub):
         metavar="INT",
         help="Images that the file takes at a time. Default: any number.",
     )
+    precision = sub.add_mutually_exclusive_group()
+    for name, what in (
+        ("float16", "Store weights in float16."),
+        ("int8", "Quantize, with --dataset."),
+    ):
+        precision.add_argument(
+            f"--{name}", dest="precision", action="store_const", const=name, help=what
+        )
+    sub.set_defaults(precision="float32")
+    _add_dataset(sub, "Its training images calibrate int8, and are what the file is compared on.")
 
 
 @_command(

@@ -12,11 +12,14 @@ import warnings
 from keras_structnets import checks, inference, tables, training, zoo
 from keras_structnets.training import catalogue
 from keras_structnets.training._io import printable, require
-from keras_structnets.training.conversion import convert_and_save
+from keras_structnets.training.conversion import convert_and_save, training_images
+from keras_structnets.training.evaluate import split_of
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
 from keras_structnets.training.reproduce import rows as find_rows
 from keras_structnets.training.saved import load_model
+
+_CALIBRATION = 256  # images
 
 
 def list_models(pattern, pretrained, **formats):
@@ -143,11 +146,15 @@ def predict(model, images, weights, top, json):
         print_table([{name: printable(value) for name, value in row.items()} for row in shown])
 
 
-def export(model, path, weights, batch_size):
+def export(model, path, weights, batch_size, precision, dataset):
     """Write a trained model as a file for another runtime."""
+    network, images = load_model(model, weights), None
+    if dataset is not None:
+        images = training_images(dataset, network, _CALIBRATION, split_of(model, weights))
+    options = {"batch_size": batch_size, "precision": precision, "calibration": images}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is printed says the same
-        print(inference.export(load_model(model, weights), path, batch_size=batch_size))
+        print(inference.export(network, path, **options))
 
 
 def bench(what, pattern, rounds, batch_size, device, out):

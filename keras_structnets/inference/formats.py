@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import keras
 
-from keras_structnets.inference import runtimes
+from keras_structnets.inference import precision, runtimes
 from keras_structnets.inference.graph import stateless
+from keras_structnets.inference.precision import by_keras
 
 INSTALL = 'pip install "keras_structnets[export]"'
 NOT_IN_EXTRA = {  # large, or of one backend: {module: what pip calls it}
@@ -30,6 +31,8 @@ class Format:
         load: loads a path, and returns a function from an array to an array.
         fixed: the backends that write it for a fixed number of images alone.
         beside: suffixes of more files that belong to it.
+        float16: writes it with weights in float16, on TensorFlow; takes what `write` takes.
+        int8: writes it in int8, on TensorFlow; takes calibration images too.
     """
 
     title: str
@@ -39,20 +42,13 @@ class Format:
     load: Callable
     fixed: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    float16: Callable | None = None
+    int8: Callable | None = None
 
 
 def missing(packages):
     """Those of the `packages` that are not installed."""
     return [name for name in packages if importlib.util.find_spec(name) is None]
-
-
-def _by_keras(kind):
-    def write(model, path, batch_size):
-        (x,) = model.inputs
-        signature = [keras.InputSpec(x.dtype, (batch_size, *x.shape[1:]), name=x.name)]
-        model.export(str(path), kind, verbose=False, input_signature=signature)
-
-    return write
 
 
 def _pt2(model, path, batch_size):
@@ -78,31 +74,36 @@ def _stablehlo(model, path, batch_size):
 FORMATS = {
     ".onnx": Format(
         "ONNX",
-        _by_keras("onnx"),
+        by_keras("onnx"),
         {"tensorflow": ("tf2onnx",), "torch": ("onnx", "onnxscript"), "jax": ("jax2onnx",)},
         ("onnxruntime",),
         runtimes.onnx,
         fixed=("jax",),
+        float16=precision.onnx_float16,
+        int8=precision.onnx_int8,
     ),
     ".tflite": Format(
         "LiteRT",
-        _by_keras("litert"),
+        by_keras("litert"),
         {"tensorflow": (), "torch": ("litert_torch",)},
         ("ai_edge_litert", "tensorflow"),
         runtimes.litert,
         fixed=("torch",),
+        float16=precision.litert_float16,
+        int8=precision.litert_int8,
     ),
     ".xml": Format(
         "OpenVINO",
-        _by_keras("openvino"),
+        by_keras("openvino"),
         {"tensorflow": ("openvino",), "torch": ("openvino",)},
         ("openvino",),
         runtimes.openvino,
         beside=(".bin",),
+        float16=precision.openvino_float16,
     ),
     "": Format(
         "SavedModel",
-        _by_keras("tf_saved_model"),
+        by_keras("tf_saved_model"),
         {"tensorflow": (), "jax": ("tensorflow",)},
         ("tensorflow",),
         runtimes.saved_model,

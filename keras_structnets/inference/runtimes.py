@@ -14,13 +14,17 @@ def onnx(path):
     return lambda x: session.run(None, {given.name: x})[0]
 
 
-def litert(path):
-    """LiteRT's interpreter, from its own package or from TensorFlow."""
+def litert_interpreter():
+    """LiteRT's class, from its own package or from TensorFlow."""
     try:
-        make = importlib.import_module("ai_edge_litert.interpreter").Interpreter
+        return importlib.import_module("ai_edge_litert.interpreter").Interpreter
     except ModuleNotFoundError:
-        make = importlib.import_module("tensorflow").lite.Interpreter
-    interpreter = make(str(path))
+        return importlib.import_module("tensorflow").lite.Interpreter
+
+
+def litert(path):
+    """LiteRT on the CPU."""
+    interpreter = litert_interpreter()(str(path))
     (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(x):

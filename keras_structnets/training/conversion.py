@@ -59,7 +59,9 @@ def convert_and_save(
         raise ValueError(
             f"convert: {str(target)!r} exists. Choose another folder with --out, or give --overwrite."
         )
-    images = None if dataset is None else _images(dataset, network, n_images, split_of(model))
+    images = (
+        None if dataset is None else training_images(dataset, network, n_images, split_of(model))
+    )
     converted, report = conversion.convert(network, to, images=images, **options)
     _io.make_folder(out)
     _io.write_model(target, converted, class_names(file_of(model)))
@@ -68,7 +70,8 @@ def convert_and_save(
     return report
 
 
-def _images(dataset, network, n_images, split):
+def training_images(dataset, network, n_images, split):
+    """Training images of a data set in the size of `network`, drawn at random."""
     height, width, channels = network.input_shape[1:]
     images = load(dataset, image_size=(height, width), channels=channels, **split).x_train
     drawn = np.random.default_rng(0).permutation(len(images))[:n_images]

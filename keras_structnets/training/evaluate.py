@@ -195,9 +195,9 @@ def accuracy(predictions, labels):
     return float(np.mean(np.argmax(predictions, axis=-1) == labels))
 
 
-def split_of(model: Path) -> dict[str, Any]:
+def split_of(model: Path, weights: str | None = None) -> dict[str, Any]:
     """What `load` takes to split images as the run of a model did."""
-    return _split(recipe_of(file_of(model)))
+    return _split(recipe_of(file_of(model, weights)))
 
 
 def _split(recipe):

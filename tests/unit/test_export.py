@@ -29,6 +29,9 @@ NETWORKS = {
     "implicit_rd_a": {"widths": (4, 8), "n_steps": 1},
     "simnet_1layer_l1": {"templates": 5},
 }
+tensorflow_alone = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="TensorFlow writes files of reduced precision"
+)
 
 
 def network(name="linear_mix_a"):
@@ -90,6 +93,116 @@ def test_a_file_for_microcontrollers_holds_operations_that_they_have(name, beta,
     ksn.inference.export(model, path, batch_size=1)
     details = interpreter(str(path))._get_ops_details()
     assert {detail["op_name"] for detail in details} <= MICRO
+
+
+@tensorflow_alone
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".xml"])
+def test_float16_halves_a_file(suffix, tmp_path):
+    skip_without(suffix)
+    model = ksn.zoo.build("caffe_convnet", classifier_activation=None)
+    size = {}
+    for precision in ("float32", "float16"):
+        exported = ksn.inference.export(
+            model, tmp_path / f"{precision}{suffix}", precision=precision
+        )
+        size[precision] = exported.size
+        assert exported.agreement is None
+    assert 1e-5 < exported.difference < 1e-2  # 2e-3 measured
+    assert size["float16"] < 0.6 * size["float32"]
+
+
+@tensorflow_alone
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+def test_int8_quantizes_convolutions_and_leaves_mex_in_float32(suffix, batch_size, tmp_path):
+    skip_without(suffix)
+    model = ksn.zoo.build("simnet_2layer", classifier_activation=None)
+    images = np.random.default_rng(3).uniform(0, 255, (15, 32, 32, 3))
+    path = tmp_path / f"model{suffix}"
+    options = {"precision": "int8", "calibration": images, "batch_size": batch_size}
+    exported = ksn.inference.export(model, path, **options)
+    assert exported.size < 0.5 * 4 * model.count_params()
+    assert exported.difference < 0.2
+    assert exported.agreement in np.arange(16) / 15
+    assert f"{exported.agreement:.1%} of the calibration images keep their class" in str(exported)
+    types = types_of_operations(path)
+    assert types["exp"] == {"float32"}
+    assert "int8" in types["conv"]
+
+
+def types_of_operations(path):
+    """{"exp", "conv": the types of their first inputs}."""
+    if path.suffix == ".tflite":
+        interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
+        named = {d["index"]: np.dtype(d["dtype"]).name for d in interpreter.get_tensor_details()}
+        operations = [(d["op_name"], named[d["inputs"][0]]) for d in interpreter._get_ops_details()]
+    else:
+        graph = importlib.import_module("onnx").load(path).graph
+        quantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+        operations = [
+            (n.op_type, "int8" if n.input[0] in quantized else "float32")
+            for n in graph.node
+            if n.input
+        ]
+    return {
+        kind: {dtype for name, dtype in operations if name.lower().startswith(kind)}
+        for kind in ("exp", "conv")
+    }
+
+
+@tensorflow_alone
+def test_int8_of_fourier_transforms_recommends_another_layer(tmp_path):
+    images = np.random.default_rng(3).uniform(0, 255, (4, 16, 16, 3))
+    with pytest.warns(UserWarning, match="ExplicitDiffusion, as in explicit_rd_a, gains more"):
+        exported = ksn.inference.export(
+            network("implicit_rd_a"), tmp_path / "a.tflite", precision="int8", calibration=images
+        )
+    assert "gains more" in str(exported)
+
+
+@tensorflow_alone
+def test_outputs_of_reduced_precision_are_finite(tmp_path, monkeypatch):
+    def write(model, path, batch_size):
+        original(
+            keras.Sequential([keras.Input((6,)), model, keras.layers.Rescaling(scale)]),
+            path,
+            batch_size,
+        )
+
+    original = formats.FORMATS[SOME].write
+    replace(monkeypatch, SOME, float16=write)
+    scale = 1.1
+    path = tmp_path / f"far{SOME}"
+    assert ksn.inference.export(tiny(), path, precision="float16").difference > 0.09
+    scale = np.inf
+    message = "differ from those of the model by inf .* Try float32, or another format"
+    assert_refused(message, tiny(), tmp_path / f"a{SOME}", precision="float16")
+
+
+def test_a_precision_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    path, images = tmp_path / f"a{SOME}", np.ones((2, 6))
+    assert_refused("unknown `precision` 'float8'", tiny(), path, precision="float8")
+    assert_refused("'int8' needs `calibration` images", tiny(), path, precision="int8")
+    for bad in (np.ones((2, 7)), np.ones((0, 6)), np.full((2, 6), np.nan)):
+        assert_refused(
+            r"`calibration` must be finite images \[n, 6\]", tiny(), path, calibration=bad
+        )
+    if BACKEND == "tensorflow":
+        message = (
+            r"'int8' is for \.onnx and \.tflite, not for SavedModel. Use another suffix, or float32"
+        )
+        path = tmp_path / "folder"
+    else:
+        message = "is written on TensorFlow. Use KERAS_BACKEND=tensorflow"
+        replace(monkeypatch, SOME, int8=print)
+    assert_refused(message, tiny(), path, precision="int8", calibration=images)
+
+
+def test_any_file_is_compared_on_the_images_that_are_given(tmp_path):
+    images = np.random.default_rng(3).normal(size=(70, 6))
+    exported = ksn.inference.export(tiny(), tmp_path / f"a{SOME}", calibration=images)
+    assert exported.agreement == 1
+    assert "100.0% of the calibration images keep their class" in str(exported)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="of jax2onnx")
@@ -181,3 +294,17 @@ def test_the_command_says_what_it_wrote(tmp_path, capsys):
     assert path.is_file()
     assert main(command) == 2
     assert "exists. Delete it" in capsys.readouterr().err
+
+
+@tensorflow_alone
+def test_the_command_quantizes_by_images_of_a_data_set_and_prints_nothing_else(tmp_path, capfd):
+    model = ksn.zoo.build("linear_mix_a", input_shape=(8, 8, 1), widths=(4,), n_steps=1)
+    model.save(tmp_path / "tiny.keras")
+    files = str(tmp_path / "tiny.keras"), str(tmp_path / "tiny.tflite")
+    capfd.readouterr()
+    assert main(["export", *files, "--int8", "--dataset", "digits"]) == 0
+    out, err = capfd.readouterr()
+    assert "of the calibration images keep their class" in out
+    assert not err
+    assert main(["export", *files[:1], str(tmp_path / "a.tflite"), "--int8"]) == 2
+    assert "on the command line, --dataset" in capfd.readouterr().err
