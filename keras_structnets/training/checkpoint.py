@@ -36,6 +36,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path = pathlib.Path(folder, NAME)
         self.recipe, self.batches = recipe, batches
         self.history = []  # one dict of measures per epoch
+        self.best = {}  # arrays of the model's variables, where the recipe selects an epoch
         self.seconds = 0.0
         self._since = time.perf_counter()
 
@@ -43,6 +44,13 @@ class Checkpoint(keras.callbacks.Callback):
         """Draw the epoch's seed and shuffle its batches."""
         keras.utils.set_random_seed(epoch_seed(self.recipe.seed, epoch))
         self.batches.start(epoch)
+
+    def on_test_end(self, logs=None):
+        """Keep the weights of the lowest validation loss."""
+        if self.recipe.select == "best_val_loss":
+            if logs["loss"] < min((row["val_loss"] for row in self.history), default=np.inf):
+                variables = enumerate(self.model.variables)
+                self.best = {f"best_{i}": np.array(_array(v)) for i, v in variables}
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch, if its loss is finite."""
@@ -63,8 +71,17 @@ class Checkpoint(keras.callbacks.Callback):
             "history": self.history,
             "seconds": self.seconds,
         }
-        arrays = {k: keras.ops.convert_to_numpy(v) for k, v in self._variables().items()}
+        arrays = {k: _array(v) for k, v in self._variables().items()} | self.best
         _io.write_by(self.path, lambda file: np.savez(file, about=json.dumps(about), **arrays))
+
+    def select(self):
+        """Give the model the weights that the recipe selects; the number of their epoch."""
+        if not self.best:
+            return len(self.history)
+        for variable, value in zip(self.model.variables, self.best.values(), strict=True):
+            variable.assign(value)
+        losses = [row["val_loss"] for row in self.history]
+        return 1 + losses.index(min(loss for loss in losses if np.isfinite(loss)))
 
     def write_history(self):
         """`history.csv`: a row of measures per epoch."""
@@ -95,6 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{backend}. Resume it with --backend {about['backend']}."
             )
         self._refuse_changes(about)
+        best = {name: arrays.pop(name) for name in list(arrays) if name.startswith("best_")}
         variables = self._variables()
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         if shapes != {name: tuple(variable.shape) for name, variable in variables.items()}:
@@ -104,6 +122,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
+        self.best = best
         self.history, self.seconds = about["history"], about["seconds"]
         self._since = time.perf_counter()
         if self.history:
@@ -127,6 +146,10 @@ class Checkpoint(keras.callbacks.Callback):
     def _variables(self):
         named = {f"model_{i}": v for i, v in enumerate(self.model.variables)}
         return named | {f"optimizer_{i}": v for i, v in enumerate(self.model.optimizer.variables)}
+
+
+def _array(variable):
+    return keras.ops.convert_to_numpy(variable)
 
 
 def epoch_seed(seed, epoch):

@@ -27,6 +27,7 @@ def build(recipe: Recipe, **options: Any) -> keras.Model:
     """`zoo.build` of the recipe's model and weights, with all but the head frozen if it says so."""
     with warnings.catch_warnings():  # that the head is new goes without saying
         warnings.filterwarnings("ignore", message=".*start from random weights")
+        options["include_preprocessing"] = True if recipe.normalize else "rescale"
         model = zoo.build(recipe.model, weights=recipe.weights, **options, **recipe.sizes)
     if recipe.freeze:
         for layer in body(model, recipe):

@@ -62,6 +62,7 @@ def publish(
     results |= {
         "input_shape": list(model.input_shape[1:]),
         "sizes": recipe.sizes,
+        "normalize": recipe.normalize,
         "flops": flops_of(model),
         "runs": [run for result in found for run in result["runs"]],
     }

@@ -22,6 +22,7 @@ CHOICES = {
     "flip": FLIPS,
     "mix": MIXES,
     "pretrain": ("none", "whitening", "mixture"),
+    "select": ("last", "best_val_loss"),
 }
 
 
@@ -67,6 +68,10 @@ class Recipe:
         label_smoothing: share of each label that is spread over all classes.
         ema: momentum of an exponential moving average of the weights, which replaces them in
             validation and at the end; 0 for none.
+        select: the epoch whose weights and accuracy are kept: "last", or "best_val_loss" for that of the
+            lowest validation loss, which makes the accuracy a little too good.
+        normalize: whether pixels are normalized to ImageNet's mean and deviation; False divides them by
+            255 alone.
         pretrain: what of a SimNet starts from the training images, without their labels: "none",
             "whitening" for its convolutions, or "mixture" for its similarities too.
         weights: the data set of one of `keras_structnets.zoo.info(model).records`, or the path of a weights
@@ -114,6 +119,8 @@ class Recipe:
     mix: str = "none"
     label_smoothing: float = 0.0
     ema: float = 0.0
+    select: str = "last"
+    normalize: bool = True
     pretrain: str = "none"
     weights: str | None = None
     freeze: bool = False
@@ -140,6 +147,11 @@ class Recipe:
             raise ValueError(
                 f"Recipe: `small_crop_size` is {self.small_crop_size} and `small_crop_epochs` "
                 f"{self.small_crop_epochs}, with epochs={self.epochs}. Give both, and fewer than `epochs`."
+            )
+        if self.small_crop_size and self.select != "last":
+            raise ValueError(
+                f"Recipe: `select` {self.select!r} would compare losses on images of two sizes. Leave "
+                "`small_crop_size` out, or use select='last'."
             )
         if self.weights is None and self.freeze:
             raise ValueError(
@@ -287,10 +299,10 @@ def _channels(name, value):
 _CHECKS = {
     "model dataset": _text,
     "weights": _text_or_none,
-    "freeze": _bool,
+    "freeze normalize": _bool,
     "epochs batch_size": _integer(1),
     "pad small_crop_epochs seed holdout_last_per_class": _integer(0),
-    "optimizer schedule flip mix pretrain": _choice,
+    "optimizer schedule flip mix pretrain select": _choice,
     "learning_rate drop_factor": _number(),
     "warmup_epochs weight_decay l2 clipnorm": _number(includes=(0,)),
     "crop_area": _number(0, 1, includes=(1,)),

@@ -35,8 +35,8 @@ def record_card(folder, results, recipe):
         f"`{info.name}`: {info.summary}. {info.paper}.",
         "",
         f"Trained on {images['training']:,} images of {title(recipe.dataset)} for "
-        f"{results['runs'][0]['epochs']} epochs, and validated on {images['validation']:,} others after "
-        "the last epoch; no epoch was chosen.",
+        f"{results['runs'][0]['epochs']} epochs, and validated on {images['validation']:,} others "
+        f"{_selected(results['runs'][0])}.",
         "",
         "```",
         *_commands(folder, name, info, results),
@@ -60,6 +60,12 @@ def record_card(folder, results, recipe):
     if (folder / "confusion.png").is_file():
         lines += ["![confusion matrix](confusion.png)", ""]
     return "\n".join(lines)
+
+
+def _selected(run):
+    if "selected_epoch" in run:
+        return f"at the epoch of the lowest validation loss, number {run['selected_epoch']}"
+    return "after the last epoch; no epoch was chosen"
 
 
 def _commands(folder, name, info, results):

@@ -38,8 +38,8 @@ def train(
 
     The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `confusion.png`, `recipe.toml`,
     `card.md` and `results.json`, where `<name>` is the folder's own name. The accuracy is that of the
-    last epoch on the validation images; no epoch is chosen by it. The saved model is loaded again and
-    must predict the same.
+    last epoch on the validation images, or with `select = "best_val_loss"` that of the epoch of the
+    lowest validation loss. The saved model is loaded again and must predict the same.
 
     The run's state is saved after each epoch, and `resume` continues after a kill at any moment. Every
     file is written whole or not at all. If the loss is not finite, the run stops, and the folder keeps
@@ -141,9 +141,12 @@ def _run(recipe, out, resumes, tensorboard, verbose):
         (out / COMING).replace(out / "recipe.toml")
     for phase in phases:
         state = _fit(phase, recipe, data, out, logs, verbose)
+    epoch = state.select()
     finetune.unfreeze(model, recipe)
     predictions = model.predict(data.x_val, batch_size=recipe.batch_size, verbose=0)
     results = _results(model, recipe, data, predictions, state.seconds)
+    if recipe.select != "last":
+        results["runs"][0]["selected_epoch"] = epoch
     report.draw_confusion(out / "confusion.png", predictions, data, recipe)
     _write(out, model, recipe, results, state.history)
     _check_saved(out, data.x_val, predictions, recipe.batch_size)
@@ -173,6 +176,7 @@ def _results(model, recipe, data, predictions, seconds):
         "images": {"training": len(data.y_train), "validation": len(data.y_val)},
         "input_shape": list(model.input_shape[1:]),
         "sizes": recipe.sizes,
+        "normalize": recipe.normalize,
         "parameters": parameters_of(model),
         "flops": flops_of(model),
         "runs": [run],
@@ -273,7 +277,8 @@ def _fit_from(done, phase, recipe, data, state, logs, verbose):
             one_hot(data.y_val, len(data.class_names)),
         ),
         validation_batch_size=recipe.batch_size,
-        callbacks=[keras.callbacks.TerminateOnNaN(), *average, state, *logs],
+        # `state` comes before the average, and so sees the weights that are validated
+        callbacks=[keras.callbacks.TerminateOnNaN(), state, *average, *logs],
         verbose=verbose,
     )
     if not np.isfinite(fitted.history["loss"][-1]):

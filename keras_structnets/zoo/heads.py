@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_structnets import checks
 from keras_structnets.ranks import of_rank, rank_of
 from keras_structnets.signatures import Identifier, Tensor
 
@@ -30,8 +31,14 @@ def pooled(features: Tensor, pooling: str | None) -> Tensor:
     return layer(name="global_pooling")(features)
 
 
-def normalize_pixels(pixels: Tensor) -> Tensor:
-    """Raw pixels to ImageNet's mean and deviation; to -1..1 where there are not three channels."""
+def preprocess(pixels: Tensor, how: bool | str = True) -> Tensor:
+    """Raw pixels to ImageNet's mean and deviation, or to -1..1 where there are not three channels.
+
+    With "rescale" to 0..1.
+    """
+    if how is not True:
+        checks.one_of("build", "include_preprocessing", how, ("rescale",))
+        return keras.layers.Rescaling(1 / 255, name="pixel_normalization")(pixels)
     if pixels.shape[-1] != 3:
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="pixel_normalization")(pixels)
     scale = [1 / (255 * std) for std in IMAGENET_STD]

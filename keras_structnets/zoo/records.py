@@ -24,6 +24,7 @@ class Record:
         class_names: the classes, in the order of the model's outputs.
         input_shape: (height, width, channels).
         sizes: the architecture's arguments that differ from the defaults.
+        normalize: whether it normalizes pixels or divides them by 255 alone.
         runs: for each seed and backend the accuracy, epochs, seconds, versions, machine and commit.
         weights: path of the weights file, those of the first run.
         sha256: checksum of that file.
@@ -40,6 +41,7 @@ class Record:
     class_names: list[str]
     input_shape: tuple[int, ...]
     sizes: dict[str, Any]
+    normalize: bool
     runs: list[dict[str, Any]]
     weights: pathlib.Path
     sha256: str
@@ -92,6 +94,7 @@ def read(path: Path) -> Record:
         results["class_names"],
         tuple(results["input_shape"]),
         results["sizes"],
+        results.get("normalize", True),
         results["runs"],
         path / file,
         results["weights"]["sha256"],

@@ -17,7 +17,7 @@ from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
 from keras_structnets.zoo import weights as stored
 from keras_structnets.zoo.flops import Flops, flops
-from keras_structnets.zoo.heads import POOLINGS, classifier, dense_head, normalize_pixels, pooled
+from keras_structnets.zoo.heads import POOLINGS, classifier, dense_head, pooled, preprocess
 
 RANKS = (1, 2, 3)  # of series, images and volumes
 
@@ -212,7 +212,7 @@ def build(
     classifier_activation: Identifier = "softmax",
     include_top: bool = True,
     pooling: str | None = None,
-    include_preprocessing: bool = True,
+    include_preprocessing: bool | str = True,
     weights: Path | None = None,
     name: str | None = None,
     **sizes: Any,
@@ -229,8 +229,9 @@ def build(
         classifier_activation: activation of the outputs; None gives logits.
         include_top: False stops at the features [b, *spatial, c], before the classifier.
         pooling: with include_top=False, "avg" or "max" pools the features to [b, c].
-        include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model;
-            False takes pixels that are normalized already. Series are always taken as they are.
+        include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model, or as
+            the trained weights need it; "rescale" divides them by 255 alone; False takes pixels that are
+            normalized already. Series are always taken as they are.
         weights: None for random ones; the data set of one of `info(architecture).records`, whose weights come
             with the package; or the path of a `.weights.h5` or `.keras` file of the same model: the same
             name, num_classes, include_top and sizes; or the address of such a file with its checksum,
@@ -263,13 +264,14 @@ def build(
         sizes = record.sizes | sizes
     _check_sizes(owner, entry, sizes)
     sizes = entry.info.sizes | sizes
-    if input_shape is None:
-        input_shape = (record or entry.info).input_shape
-    shape = checks.input_shape(owner, input_shape, entry.info.ranks)
+    shape = (record or entry.info).input_shape if input_shape is None else input_shape
+    shape = checks.input_shape(owner, shape, entry.info.ranks)
     num_classes = _num_classes(owner, record, num_classes)
-    pixels = keras.Input(shape, name="pixels")
-    normalize = include_preprocessing and entry.normalize and rank_of(pixels) > 1
-    x = normalize_pixels(pixels) if normalize else pixels
+    if include_preprocessing and record and not record.normalize:
+        include_preprocessing = "rescale"
+    pixels = x = keras.Input(shape, name="pixels")
+    if include_preprocessing and entry.normalize and rank_of(pixels) > 1:
+        x = preprocess(pixels, include_preprocessing)
     features = _call(entry.body, sizes, x)
     if include_top:
         outputs = classifier(_call(entry.head, sizes, features, num_classes), classifier_activation)
@@ -322,13 +324,13 @@ def _entry(owner, name):
     return _ENTRIES[name]
 
 
-def trained_model(record: records.Record, include_preprocessing: bool = True) -> keras.Model:
+def trained_model(record: records.Record, include_preprocessing: bool | str = True) -> keras.Model:
     """The model of a `Record`, as it was trained."""
     model = build(
         record.model,
         input_shape=record.input_shape,
         num_classes=len(record.class_names),
-        include_preprocessing=include_preprocessing,
+        include_preprocessing=include_preprocessing and (record.normalize or "rescale"),
         **record.sizes,
     )
     model.load_weights(record.checked_weights())

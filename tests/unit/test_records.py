@@ -77,6 +77,20 @@ def test_weights_load_by_the_name_of_their_data_set(place, runs, images):
     )
 
 
+def test_a_record_without_normalization_loads_without_it(runs, images, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, normalize=False)
+    training.train(recipe, tmp_path / "run", verbose=0)
+    training.publish([tmp_path / "run"], tmp_path / "records" / "tiny_digits")
+    monkeypatch.setattr(records, "_PLACES", (tmp_path / "records",))
+    records._all.cache_clear()
+    trained = keras.saving.load_model(tmp_path / "run" / "run.keras", compile=False)
+    found = zoo.build("tiny", weights="digits").predict(images, verbose=0)
+    np.testing.assert_allclose(found, trained.predict(images, verbose=0), atol=5e-3)
+    by_hand = zoo.build("tiny", weights="digits", include_preprocessing=False)
+    np.testing.assert_allclose(by_hand.predict(images / 255, verbose=0), found, atol=1e-5)
+    records._all.cache_clear()
+
+
 def test_another_number_of_classes_keeps_the_trunk_and_says_so(place):
     with pytest.warns(UserWarning, match=r"\['logits'\] start from random weights"):
         model = zoo.build("tiny", weights="digits", num_classes=3)

@@ -80,6 +80,17 @@ def test_gray_pixels_are_mapped_to_minus_one_to_one():
     )
 
 
+def test_rescaled_pixels_are_divided_by_255_alone():
+    raw = ksn.zoo.build("tiny_net", include_preprocessing="rescale")
+    normalized = ksn.zoo.build("tiny_net", include_preprocessing=False)
+    normalized.set_weights(raw.get_weights())
+    np.testing.assert_allclose(
+        predictions(raw, pixels()), predictions(normalized, pixels() / 255), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="`include_preprocessing` 'scale'"):
+        ksn.zoo.build("tiny_net", include_preprocessing="scale")
+
+
 def test_a_model_whose_body_normalizes_gets_raw_pixels():
     register = ksn.zoo.register("tiny_own", paper="a test", summary="-", normalize=False)
     register(tiny_body)

@@ -1,5 +1,6 @@
 """A run that is stopped or killed goes on to the weights that it would have had."""
 
+import csv
 import dataclasses
 import errno
 import json
@@ -112,6 +113,24 @@ def test_a_run_on_small_crops_goes_on_as_if_it_had_not_been_stopped(tmp_path, mo
     same_weights(tmp_path / "run", tmp_path / "whole")
     model = keras.saving.load_model(tmp_path / "run" / "run.keras", compile=False)
     assert model.input_shape[1:3] == (8, 8)
+
+
+SELECTING = dataclasses.replace(RECIPE, learning_rate=0.5, select="best_val_loss")
+
+
+def test_a_run_that_selects_an_epoch_goes_on_to_the_same_one(tmp_path, monkeypatch):
+    results = training.train(SELECTING, tmp_path / "whole", verbose=0)
+    with open(tmp_path / "whole" / "history.csv") as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    best = min(rows, key=lambda row: row["val_loss"])
+    run = results["runs"][0]
+    assert run["selected_epoch"] == best["epoch"] < RECIPE.epochs  # else nothing is shown
+    assert run["accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert f"number {run['selected_epoch']}" in (tmp_path / "whole" / "card.md").read_text()
+    train_and_stop(tmp_path / "run", monkeypatch, RECIPE.epochs, recipe=SELECTING)
+    again = training.resume(tmp_path / "run", verbose=0)["runs"][0]
+    assert (again["selected_epoch"], again["accuracy"]) == (run["selected_epoch"], run["accuracy"])
+    same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 def test_a_run_that_has_ended_is_left_as_it_is(whole):

@@ -94,6 +94,8 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         ("validation_fraction", 1.0),
         ("holdout_last_per_class", -1),
         ("sizes", [1]),
+        ("select", "best"),
+        ("normalize", 1),
     ],
 )
 def test_a_recipe_with_a_wrong_value_names_the_key(key, value):
