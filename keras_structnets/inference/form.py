@@ -135,6 +135,11 @@ def _by_rule(operation, args, kwargs):
     if not isinstance(operation, keras.layers.Layer):
         is_plain = type(operation).__module__.startswith("keras.") and not kwargs
         return operation_rule(type(operation).__name__, args) if is_plain else None
+    if getattr(operation, "ignore_nan", False):
+        raise ValueError(
+            f"simplify: the layer {operation.name!r} has ignore_nan=True, and plain layers have no missing "
+            "values. Build the model with ignore_nan=False and give it the weights."
+        )
     rule = rule_of(operation)
     if rule is None:
         _refuse_ours(operation)

@@ -15,8 +15,16 @@ from keras_structnets.signatures import Identifier, Shape, Sizes, Tensor
 class Beta(Layer):
     """Holds beta: a weight when it is learned, otherwise a number."""
 
-    def __init__(self, *, beta: float = 1.0, trainable_beta: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        beta: float = 1.0,
+        trainable_beta: bool = True,
+        ignore_nan: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.ignore_nan = ignore_nan
         self.beta = self.initial_beta = checks.real(type(self).__name__, "beta", beta)
         self.trainable_beta = trainable_beta
 
@@ -49,6 +57,8 @@ class MEX(Beta):
         beta: any real number: 0 is the mean, plus infinity the maximum, minus infinity the minimum.
         trainable_beta: whether beta is learned (one for the layer; it may cross 0). The attribute
             `beta` is then a weight; `initial_beta` keeps the number.
+        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
+            NaN where there are none.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -100,8 +110,9 @@ class MEX(Beta):
     def call(self, inputs: Tensor) -> Tensor:
         x = self._floating(inputs)
         if self.offsets is not None:
-            return ops.mex(x, self.offsets, self.beta)
-        return keras.ops.repeat(ops.mex(x, None, self.beta)[..., None], self.units, axis=-1)
+            return ops.mex(x, self.offsets, self.beta, self.ignore_nan)
+        y = ops.mex(x, None, self.beta, self.ignore_nan)
+        return keras.ops.repeat(y[..., None], self.units, axis=-1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
@@ -129,6 +140,8 @@ class MEXPooling(SpatialLayer, Beta):
         offsets_initializer: of b. Where all are 0 the layer starts as a pooling without offsets.
         offsets_regularizer: of b.
         offsets_constraint: on b.
+        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
+            NaN where there are none.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -203,7 +216,8 @@ class MEXPooling(SpatialLayer, Beta):
     def call(self, inputs: Tensor) -> Tensor:
         x = self._floating(inputs)
         window = (self.pool_size, self.strides, self.padding)
-        return ops.mex_pool(x, *window, self.beta, self.offsets, *self._regions)
+        offsets = (self.offsets, *self._regions)
+        return ops.mex_pool(x, *window, self.beta, *offsets, self.ignore_nan)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         spatial = self._output_sizes(input_shape[1:-1], self.pool_size)
@@ -220,6 +234,8 @@ class GlobalMEXPooling(SpatialLayer, Beta):
         beta: any real number: 0 is the mean, plus infinity the maximum.
         trainable_beta: whether beta is learned. The attribute `beta` is then a weight;
             `initial_beta` keeps the number.
+        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
+            NaN where there are none.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -244,7 +260,7 @@ class GlobalMEXPooling(SpatialLayer, Beta):
         super().build(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
-        pooled = ops.global_mex_pool(self._floating(inputs), self.beta)
+        pooled = ops.global_mex_pool(self._floating(inputs), self.beta, self.ignore_nan)
         if not self.keepdims:
             return pooled
         return keras.ops.expand_dims(pooled, tuple(range(1, self.rank + 1)))

@@ -26,6 +26,7 @@ class Templates(Layer):
         similarity_weights_regularizer: Identifier = None,
         templates_constraint: Identifier = None,
         similarity_weights_constraint: Identifier = "non_neg",
+        ignore_nan: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -36,6 +37,7 @@ class Templates(Layer):
         self.similarity_weights_regularizer = regularizers.get(similarity_weights_regularizer)
         self.templates_constraint = constraints.get(templates_constraint)
         self.similarity_weights_constraint = constraints.get(similarity_weights_constraint)
+        self.ignore_nan = ignore_nan
 
     def _add_templates(self, shape: Shape) -> None:
         self.templates = self.add_weight(
@@ -88,7 +90,7 @@ class Lp(Templates):
             )
 
     def _compare(self, x: Tensor, z: Tensor, u: Tensor | None) -> Tensor:
-        return ops.lp_similarity(x, z, u, self.p)
+        return ops.lp_similarity(x, z, u, self.p, self.ignore_nan)
 
     def get_config(self) -> dict[str, Any]:
         return self._config(p=self.initial_p)
@@ -98,7 +100,7 @@ class Linear(Templates):
     """`y_l = sum_i u_il x_i z_il`."""
 
     def _compare(self, x: Tensor, z: Tensor, u: Tensor | None) -> Tensor:
-        return ops.linear_similarity(x, z, u)
+        return ops.linear_similarity(x, z, u, self.ignore_nan)
 
 
 class OfVectors(Templates):
@@ -176,6 +178,7 @@ class Similarity(OfVectors, Lp):
         templates_constraint: on z.
         similarity_weights_constraint: on u. The optimizers of Keras apply it after each step; in a
             loop of your own call `w.assign(w.constraint(w))` for each weight with a constraint.
+        ignore_nan: whether NaN in the input is a missing value: the sum runs over the other entries.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -234,6 +237,7 @@ class SimilarityND(OfPatches, Lp):
         templates_constraint: on z.
         similarity_weights_constraint: on u. The optimizers of Keras apply it after each step; in a
             loop of your own call `w.assign(w.constraint(w))` for each weight with a constraint.
+        ignore_nan: whether NaN in the input is a missing value: the sum runs over the other entries.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:

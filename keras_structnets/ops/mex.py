@@ -11,7 +11,9 @@ from keras_structnets.ops.windows import padded, same_padding, window_output_siz
 from keras_structnets.signatures import Scalar, Sizes, Tensor
 
 
-def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
+def mex(
+    x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0, ignore_nan: bool = False
+) -> Tensor:
     """MEX of the last axis: `y_l = (1/beta) log mean_i exp(beta (x_i + b_il))`.
 
     Deep SimNets, eq. 1. beta may be any real number: 0 is the mean, plus infinity the maximum, minus
@@ -27,6 +29,8 @@ def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
         offsets: b, or None.
         beta: a number (0 and plus or minus infinity included) or a scalar tensor, which is
             differentiated.
+        ignore_nan: whether NaN in x is a missing value: the mean is over the others, and NaN where there
+            are none. With offsets this makes a tensor of shape [n_in, ..., n_out].
 
     Raises:
         ValueError: for offsets that do not fit the inputs, or a beta that is not a number.
@@ -39,11 +43,19 @@ def mex(x: Tensor, offsets: Tensor | None = None, beta: Scalar = 1.0) -> Tensor:
         >>> offsets = np.array([[0.0, 5.0], [0.0, 0.0]])  # two outputs
         >>> keras.ops.convert_to_numpy(ksn.ops.mex(x, offsets, beta=np.inf)).tolist()
         [3.0, 6.0]
+        >>> x = np.array([1.0, np.nan, 3.0])
+        >>> float(ksn.ops.mex(x, beta=0.0, ignore_nan=True))
+        2.0
     """
     x, dtype = to_float32(checks.tensor("mex", "x", x, (..., None)))
     beta = checks.scalar("mex", "beta", beta)
     if offsets is None:
-        y = log_mean_exp_of(None, _is_static(beta))(ops.moveaxis(x, -1, 0), _finite(beta))
+        y = _log_mean_exp(ops.moveaxis(x, -1, 0), beta, ignore_nan)
+    elif ignore_nan:
+        b = ops.cast(checks.tensor("mex", "offsets", offsets, (x.shape[-1], None)), "float32")
+        y = _columns(
+            lambda x: ops.transpose(_log_mean_exp(x[..., None] + b[:, None], beta, True)), x
+        )
     else:
         offsets = checks.tensor("mex", "offsets", offsets, (x.shape[-1], None))
         b = ops.cast(offsets, "float32")
@@ -60,6 +72,7 @@ def mex_pool(
     offsets: Tensor | None = None,
     shared_region: Sizes | None = None,
     unshared_region: Sizes | None = None,
+    ignore_nan: bool = False,
 ) -> Tensor:
     """MEX over windows: `y_q = (1/beta) log mean_i exp(beta (x_qi + b_ri))` (Deep SimNets, section 4.3).
 
@@ -80,6 +93,8 @@ def mex_pool(
         offsets: b, or None.
         shared_region: size of the tiles that share offsets, an integer or one for each spatial axis.
         unshared_region: size of the repeated tile whose positions share none.
+        ignore_nan: whether NaN in x is a missing value: the mean is over the others, and NaN where there
+            are none.
 
     Raises:
         ValueError: for sizes below 1, an unknown padding, a window larger than the image, offsets of
@@ -108,23 +123,27 @@ def mex_pool(
         shape = (*regions, *window, x.shape[-1])
         offsets = checks.tensor("mex_pool", "offsets", offsets, shape)
         placed = placed_offsets(offsets, spatial, shared_region, unshared_region)
-    if placed is None and _is_static(beta) and beta == float("inf"):
+    is_plain = placed is None and not ignore_nan
+    if is_plain and _is_static(beta) and beta == float("inf"):
         return kernels.select("max_pool", x)(x, pool_size, strides, padding)
     mass = None
     if padding == "same" and _needs_border(x.shape[1:-1], pool_size, strides):
-        mass = _mass_inside(x.shape[1:-1], pool_size, strides)
+        if ignore_nan:  # the border is missing too
+            x, padding = padded(x, pool_size, strides, float("nan")), "valid"
+        else:
+            mass = _mass_inside(x.shape[1:-1], pool_size, strides)
     x, dtype = to_float32(x)
-    if placed is None and _is_static(beta) and beta == 0:
+    if is_plain and _is_static(beta) and beta == 0:
         return cast(_average_pool(x, pool_size, strides, mass), dtype)
     padding = "valid" if mass is None else "same"
     entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
     if placed is not None:
         moved = entries + placed[:, None]
         entries = moved if mass is None else ops.where(mass > 0, moved, entries)
-    return cast(log_mean_exp_of(mass, _is_static(beta))(entries, _finite(beta)), dtype)
+    return cast(_log_mean_exp(entries, beta, ignore_nan, mass), dtype)
 
 
-def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
+def global_mex_pool(x: Tensor, beta: Scalar = 1.0, ignore_nan: bool = False) -> Tensor:
     """MEX over all positions: `y = (1/beta) log mean exp(beta x)` (Deep SimNets, section 4.1).
 
     Shapes: x [b, *spatial, c] -> [b, c].
@@ -132,6 +151,7 @@ def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
     Args:
         x: the feature maps.
         beta: a number (0 and plus or minus infinity included) or a scalar tensor.
+        ignore_nan: whether NaN in x is a missing value, as in `mex`.
 
     Raises:
         ValueError: for an image without one to three spatial axes, or a beta that is not a number.
@@ -144,7 +164,7 @@ def global_mex_pool(x: Tensor, beta: Scalar = 1.0) -> Tensor:
     x = checks.image("global_mex_pool", "x", x)
     beta = checks.scalar("global_mex_pool", "beta", beta)
     positions = ops.reshape(x, (-1, int(np.prod(x.shape[1:-1])), x.shape[-1]))
-    return mex(ops.swapaxes(positions, 1, 2), beta=beta)
+    return mex(ops.swapaxes(positions, 1, 2), beta=beta, ignore_nan=ignore_nan)
 
 
 def regions_of(owner, spatial, shared_region=None, unshared_region=None):
@@ -203,6 +223,18 @@ def _mass_inside(spatial, pool_size, strides):
 
 
 # Shared
+
+
+def _log_mean_exp(c, beta, ignore_nan, mass=None):
+    """MEX over the first axis of `c`, of all terms or of those that are not missing."""
+    if not ignore_nan:
+        return log_mean_exp_of(mass, _is_static(beta))(c, _finite(beta))
+    missing = ops.isnan(c)
+    nothing = ops.all(missing, axis=0)
+    known = ops.cast(ops.logical_or(ops.logical_not(missing), nothing[None]), "float32")
+    mass = known / ops.sum(known, axis=0)
+    y = log_mean_exp_of(mass, _is_static(beta))(ops.where(missing, 0.0, c), _finite(beta))
+    return ops.where(nothing, float("nan"), y)
 
 
 def _columns(f, x):

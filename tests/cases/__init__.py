@@ -26,12 +26,16 @@ class Case:
     input_shape: tuple  # with the batch axis
     reference: Callable
     ranges: dict = dataclasses.field(default_factory=dict)
+    missing: bool = False  # whether a third of the input is NaN
 
     def values(self, name, shape):
         """Values for "x", "cotangent" or a weight, representable in float32, the same in each process."""
         rng = np.random.default_rng(zlib.crc32(f"{self.name}/{name}".encode()))
         low, high = self.ranges.get(name, (-1.0, 1.0))
-        return rng.uniform(low, high, shape).astype("float32")
+        values = rng.uniform(low, high, shape).astype("float32")
+        if name == "x" and self.missing:
+            values[rng.random(shape) < 1 / 3] = np.nan
+        return values
 
     def __str__(self):
         return self.name

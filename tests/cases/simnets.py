@@ -168,10 +168,48 @@ def _pooling_with_offsets():
     yield Case(f"{name}-learned", layer, learned, image, pooled, {"beta": (1.4, 1.6)})
 
 
+def _missing():
+    """Layers with missing values; each mean has a term."""
+    ignore, above = {"ignore_nan": True}, {**U, "x": (1.2, 2.0), "p": (1.4, 1.6)}
+    for p, learned in ((2.0, False), (1.0, False), (1.5, True), (0.5, False)):
+        config = {"units": 3, "p": p, "trainable_p": learned, **ignore}
+        similarity = reference.similarity if learned else partial(reference.similarity, p=p)
+        name, ranges = f"Similarity-missing-p{p}", U if p == 2 else above
+        yield Case(name, "Similarity", config, (4, 5), similarity, ranges, missing=True)
+    config = {"units": 3, **ignore}
+    linear = reference.linear_similarity
+    yield Case("LinearSimilarity-missing", "LinearSimilarity", config, (4, 5), linear, U, True)
+    window = {"kernel_size": (2, 2), "strides": (1, 2), "padding": "same"}
+    patches = partial(reference.on_patches, reference.similarity, **window)
+    config = {"filters": 2, **window, **ignore}
+    name = "Similarity2D"
+    yield Case(f"{name}-missing", name, config, IMAGES[2], _first(patches), U, missing=True)
+    for beta in (0.0, 0.7, -30.0, INF):
+        config = {"units": 3, "beta": beta, "trainable_beta": False, **ignore}
+        mex = partial(reference.mex, beta=beta)
+        yield Case(f"MEX-missing-beta{beta}", "MEX", config, (4, 6), mex, missing=True)
+        window = {"pool_size": (3, 3), "strides": (2, 1), "padding": "same"}
+        config = {**window, "beta": beta, "trainable_beta": False, **ignore}
+        pooled, name = partial(reference.mex_pool, **window, beta=beta), "MEXPooling2D"
+        yield Case(f"{name}-missing-{beta}", name, config, IMAGES[2], pooled, missing=True)
+    config, beta = {"units": 2, **ignore}, {"beta": (0.6, 0.8)}
+    yield Case("MEX-missing-learned", "MEX", config, (4, 6), reference.mex, beta, missing=True)
+    config = {"units": 2, "use_offsets": False, **ignore}
+    mex = partial(reference.mex, units=2)
+    yield Case("MEX-missing-plain", "MEX", config, (4, 6), mex, beta, missing=True)
+    regions = {"shared_region": None, "unshared_region": (2, 2)}
+    pooled = partial(reference.mex_pool_with_offsets, **window, **regions)
+    config, name = {**window, **regions, "use_offsets": True, **ignore}, "MEXPooling2D"
+    yield Case(f"{name}-missing-offsets", name, config, IMAGES[2], pooled, beta, missing=True)
+    pooled, name = reference.global_mex_pool, "GlobalMEXPooling2D"
+    yield Case(f"{name}-missing", name, ignore, IMAGES[2], pooled, beta, missing=True)
+
+
 CASES = [
     *_vectors(),
     *(case for rank in (1, 2, 3) for case in _patches(rank)),
     *_mex(),
     *(case for rank in (1, 2, 3) for case in _pooling(rank)),
     *_pooling_with_offsets(),
+    *_missing(),
 ]

@@ -18,12 +18,13 @@ class Probe(keras.Model):
         super().__init__()
         self.layer = layer
         self.x = self.add_weight(shape=x.shape, name="x")
-        self.x.assign(x)
+        self.x.assign(np.nan_to_num(x, posinf=np.inf, neginf=-np.inf))
+        self.missing = np.where(np.isnan(x), x, 0)  # added, so that its gradient shows
         self.y = self.add_weight(shape=cotangent.shape, name="y", trainable=False)
         self.cotangent = cotangent
 
     def call(self, _, training=None):
-        y = self.layer(keras.ops.convert_to_tensor(self.x), training=training)
+        y = self.layer(self.x + self.missing, training=training)
         self.y.assign(y)
         y = keras.ops.cast(y, "float32")
         return keras.ops.sum(y * keras.ops.convert_to_tensor(self.cotangent))
@@ -75,7 +76,7 @@ def _step(layer, x, cotangent, rate):
         with np.errstate(invalid="ignore"):  # infinity less infinity, which is not taken
             moved = np.where(before[name] == after, 0.0, before[name].astype("float64") - after)
         slopes[name] = moved / rate  # an infinite weight that did not move has slope 0
-    return np.array(keras.ops.convert_to_numpy(probe.y)), before, slopes
+    return np.array(keras.ops.convert_to_numpy(probe.y)), before | {"x": np.array(x)}, slopes
 
 
 def _values(probe):

@@ -1,4 +1,4 @@
-"""Deep SimNets in float64 NumPy, term by term."""
+"""Deep SimNets in float64 NumPy, term by term. NaN is a missing value, and its term is left out."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ def similarity(x, templates, similarity_weights=None, p=2.0):
     for at in np.ndindex(*lead):
         for j in range(n_out):
             u = 1.0 if similarity_weights is None else similarity_weights[:, j]
-            y[(*at, j)] = -np.sum(u * np.abs(x[at] - templates[:, j]) ** p)
+            y[(*at, j)] = -np.nansum(u * np.abs(x[at] - templates[:, j]) ** p)
     return y
 
 
@@ -23,7 +23,7 @@ def linear_similarity(x, templates, similarity_weights=None):
     for at in np.ndindex(*x.shape[:-1]):
         for j in range(templates.shape[1]):
             u = 1.0 if similarity_weights is None else similarity_weights[:, j]
-            y[(*at, j)] = np.sum(u * x[at] * templates[:, j])
+            y[(*at, j)] = np.nansum(u * x[at] * templates[:, j])
     return y
 
 
@@ -41,6 +41,7 @@ def on_patches(
 
 def mex_of(terms, beta):
     """(1/beta) log mean exp(beta c) of a 1-D array; its limits at 0 and at plus and minus infinity."""
+    terms = [c for c in terms if not math.isnan(c)]
     if beta == 0:
         return math.fsum(terms) / len(terms)
     if math.isinf(beta):
@@ -67,8 +68,7 @@ def mex_pool(x, pool_size, strides, padding, beta):
     y = np.zeros((x.shape[0], *shape, x.shape[-1]))
     for at, window in _windows(x, pool_size, strides, padding, np.nan):
         for b, c in np.ndindex(x.shape[0], x.shape[-1]):
-            terms = window[b, ..., c].ravel()
-            y[(b, *at, c)] = mex_of(terms[~np.isnan(terms)], float(beta))
+            y[(b, *at, c)] = mex_of(window[b, ..., c].ravel(), float(beta))
     return y
 
 
@@ -86,7 +86,7 @@ def mex_pool_with_offsets(
             region = [q % size for q, size in zip(at, unshared_region, strict=True)]
         for b, c in np.ndindex(x.shape[0], x.shape[-1]):
             terms = (window[b, ..., c] + offsets[(*region, ..., c)]).ravel()
-            y[(b, *at, c)] = mex_of(terms[~np.isnan(terms)], float(beta))
+            y[(b, *at, c)] = mex_of(terms, float(beta))
     return y
 
 

@@ -75,6 +75,26 @@ def test_the_gradient_of_a_weight_keeps_its_digits_near_one_template_of_several(
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5, atol=2e-7)  # as it is read
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
+def test_a_similarity_of_missing_values_alone_is_zero_with_gradients_of_zero(p):
+    layer = ksn.layers.Similarity(3, p=p, trainable_p=p == 1.5, ignore_nan=True)
+    x = np.full((2, 4), np.nan, "float32")
+    np.testing.assert_array_equal(_numpy(layer(x)), 0)
+    assert all(np.all(value == 0) for value in gradients(layer, x).values())
+
+
+@pytest.mark.parametrize("beta", [-INF, 0.0, 1.0, INF])
+@pytest.mark.parametrize("use_offsets", [True, False])
+def test_mex_of_missing_values_alone_is_missing_with_gradients_of_zero(beta, use_offsets):
+    options = {"beta": beta, "use_offsets": use_offsets, "ignore_nan": True}
+    layer = ksn.layers.MEX(3, **options)
+    x = np.full((2, 4), np.nan, "float32")
+    assert np.isnan(_numpy(layer(x))).all()
+    assert all(np.all(value == 0) for value in gradients(layer, x).values())
+    pooled = _numpy(ksn.layers.MEXPooling1D(2, **options)(x[..., None]))
+    assert np.isnan(pooled).all()
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 @pytest.mark.parametrize(
     ("layer", "config"),
