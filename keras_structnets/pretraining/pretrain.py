@@ -9,6 +9,7 @@ from keras_structnets.pretraining.pairs import find_pairs
 from keras_structnets.pretraining.patches import draw_patches
 from keras_structnets.pretraining.report import LayerReport, Report
 from keras_structnets.pretraining.whitening import Whitening, effective_dimension
+from keras_structnets.pretraining.widths import with_widths
 
 
 def pretrain(
@@ -20,6 +21,8 @@ def pretrain(
     batch_size: int = 500,
     whitening: str = "ica",
     templates: str = "mixture",
+    channels: str = "keep",
+    em_batch_size: int | None = None,
     temperature: float | str = 1.0,
     offset_spread: float = 1.0,
     max_iter: int = 30,
@@ -44,7 +47,7 @@ def pretrain(
 
     Args:
         model: a built model with pairs of a convolution and a 1x1 similarity, in the order of
-            computation. It is changed in place.
+            computation. It is changed in place, unless `channels` is "auto".
         images: NumPy array of its inputs, [n, *model.input_shape[1:]].
         seed: of the draws and the fits.
         n_patches: how many patches are drawn for each layer, evenly over the images.
@@ -53,6 +56,12 @@ def pretrain(
         templates: "mixture" for all of the paper's section 5, or "keep" to stop after the whitening
             and leave the similarities and offsets as they are, which trains as well on the
             photographs of `benchmarks/simnets_training.py` and needs no temperature.
+        channels: "keep", or "auto" to choose the numbers of filters and templates, layer by layer: the
+            effective dimension of the patches by Minka's criterion, and the number of components with
+            the best integrated completed likelihood. The numbers in `model` are the largest that are
+            tried. `model` stays as it is; the attribute `model` of the report is the new one.
+        em_batch_size: patches per step of stochastic EM, for `n_patches` too large for steps on all of
+            them; None for these. Not with channels="auto".
         temperature: divides weights and offsets: the maps are log densities over it. Sums over many
             dimensions make MEX a hard maximum, so that few templates learn; a temperature of the order
             of the dimension avoids it. A number, or "dimension" for an eighth of that.
@@ -64,7 +73,7 @@ def pretrain(
         verbose: 1 shows a progress bar.
 
     Returns:
-        A `Report`.
+        A `Report`, with the pre-trained model.
 
     Raises:
         ValueError: if the model has no such pair, an input has the wrong shape or is not finite, or
@@ -86,27 +95,39 @@ def pretrain(
     images = _checked(model, images)
     n_patches = checks.integer("pretrain", "n_patches", n_patches, 2)
     checks.one_of("pretrain", "templates", templates, ("mixture", "keep"))
+    chooses = checks.one_of("pretrain", "channels", channels, ("keep", "auto")) == "auto"
+    if chooses and em_batch_size is not None:
+        raise ValueError(
+            f"pretrain: `em_batch_size` {em_batch_size!r} is not for channels='auto'. Use None, or 'keep'."
+        )
     checks.integer("pretrain", "batch_size", batch_size)
     if temperature != "dimension":
         checks.positive("pretrain", "temperature", temperature)
     rng = np.random.default_rng(seed)
-    pairs = find_pairs(model)
+    n_pairs = len(find_pairs(model))
     n_batches = -(-len(images) // batch_size)
-    bar = keras.utils.Progbar(len(pairs) * (n_batches + 1), verbose=verbose, unit_name="batch")
+    bar = keras.utils.Progbar(n_pairs * (n_batches + 1), verbose=verbose, unit_name="batch")
+    model = with_widths(model, {}) if chooses else model
     rows = []
-    for pair in pairs:
+    for i in range(n_pairs):
+        pair = find_pairs(model)[i]
         patches = draw_patches(model, pair.convolution, images, n_patches, batch_size, rng, bar)
         if pair.before is not None and not (pair.before.center or pair.before.scale):
             patches = _standardize(pair.before, patches)
-        fitted = _whitening(pair, patches, whitening, rng)
-        _set_convolution(pair, fitted)
+        fitted = _whitening(pair, patches, whitening, rng, chooses)
         mixture = None
         if templates == "mixture":
-            mixture = _mixture(pair, fitted.transform(patches), max_iter, reg, rng)
+            options = {"max_iter": max_iter, "reg": reg, "batch_size": em_batch_size}
+            mixture = _mixture(pair, fitted.transform(patches), rng, chooses, options)
+        if chooses:
+            model = with_widths(model, _widths(pair, fitted, mixture))
+            pair = find_pairs(model)[i]
+        _set_convolution(pair, fitted)
+        if mixture is not None:
             _set_similarity(pair, mixture, temperature, offset_spread, rng)
         rows.append(_report(pair, patches, fitted, mixture))
         bar.add(1)
-    return Report(rows)
+    return Report(rows, model)
 
 
 def _checked(model, images):
@@ -140,10 +161,22 @@ def _standardize(normalization, patches):
     return ((x - mean) / np.sqrt(variance)).reshape(patches.shape).astype(patches.dtype)
 
 
-def _whitening(pair, patches, method, rng):
-    """At most `filters` coordinates, fewer where the patches do not vary in so many directions."""
+def _widths(pair, whitening, mixture):
+    """Numbers of filters and templates by the layers' names."""
+    found = {pair.convolution.name: len(whitening.components_)}
+    return found if mixture is None else found | {pair.similarity.name: mixture.n_components_}
+
+
+def _whitening(pair, patches, method, rng, chooses):
+    """At most `filters` coordinates, fewer where the patches do not vary in so many directions.
+
+    If it `chooses`, as many as the effective dimension.
+    """
     try:
         n = min(patches.shape[1], pair.convolution.filters)
+        if chooses:
+            variances = Whitening("pca").fit(patches).eigenvalues_
+            n = min(n, effective_dimension(variances, len(patches)))
         return Whitening(method, n, random_state=_seed(rng)).fit(patches)
     except ValueError as error:
         raise ValueError(
@@ -151,15 +184,16 @@ def _whitening(pair, patches, method, rng):
         ) from error
 
 
-def _mixture(pair, y, max_iter, reg, rng):
+def _mixture(pair, y, rng, chooses, options):
     """The mixture of whitened patches y [n, dimension], of the layer's shape unless that is learned."""
     similarity = pair.similarity
+    most = min(similarity.filters, max(len(y) // 2, 1))
     return GeneralizedGaussianMixture(
-        min(similarity.filters, max(len(y) // 2, 1)),
+        "auto" if chooses else most,
+        max_components=most,
         shape="fit" if similarity.trainable_p else similarity.initial_p,
-        max_iter=max_iter,
-        reg=reg,
         random_state=_seed(rng),
+        **options,
     ).fit(y)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_structnets.pretraining.mixture import GeneralizedGaussianMixture
@@ -51,6 +52,7 @@ class Report:
 
     Attributes:
         layers: a `LayerReport` for each similarity.
+        model: the pre-trained model.
 
     Example:
         >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
@@ -64,6 +66,7 @@ class Report:
     """
 
     layers: list[LayerReport]
+    model: keras.Model
 
     def __str__(self) -> str:
         rows = ["layer            patches  dimension (effective)  p     log-likelihood      empty"]

@@ -207,3 +207,64 @@ def test_training_goes_on_from_there(images):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(images, np.arange(60) % 4, epochs=2, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    """A network for scikit-learn's digits, and what is found for its widths."""
+    digits = ksn.training.load("digits").x_train[:300]
+    options = {"input_shape": (8, 8, 1), "channels": (9, 12), "templates": 10, "kernel_size": 3}
+    keras.utils.set_random_seed(0)
+    model = ksn.zoo.build("simnet", **options)
+    before = model.get_weights()
+    report = pretrain(model, digits, channels="auto", max_iter=10)
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    return report, digits
+
+
+def test_the_widths_of_a_network_for_digits_come_from_the_digits(chosen):
+    report, digits = chosen
+    for row, most in zip(report.layers, (9, 12), strict=True):
+        number = row.name.removeprefix("similarity_")
+        convolution = report.model.get_layer(f"similarity_{number}_whitening")
+        similarity = report.model.get_layer(row.name)
+        assert convolution.filters == row.dimension == min(row.effective_dimension, most)
+        assert (
+            similarity.filters
+            == row.mixture.n_components_
+            == min(row.mixture.icl_path_, key=row.mixture.icl_path_.get)
+        )
+    assert report.layers[0].dimension < 9  # corners of the digits hardly vary
+    assert report.model.predict(digits, verbose=0).shape == (300, 10)
+
+
+def test_a_network_of_chosen_widths_gives_log_densities(chosen):
+    report, digits = chosen
+    for row in report.layers:
+        y, maps = outputs(report.model, [f"{row.name}_normalization", row.name], digits[:5])
+        expected = row.mixture.log_joint(y.reshape(-1, y.shape[-1]))
+        found = maps.reshape(expected.shape) + row.mixture.offsets
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_widths_that_another_layer_does_not_take_are_refused(images):
+    pixels = keras.Input(SHAPE)
+    x = ksn.blocks.whitened_similarity(pixels, 6, 3, templates=7, name="first")
+    model = keras.Model(pixels, keras.layers.Conv2D(7, 1, groups=7)(x))
+    with pytest.raises(ValueError, match="another layer of .* does not take them.*channels='keep'"):
+        pretrain(model, images, channels="auto")
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    "options", [{"channels": "all"}, {"channels": "auto", "em_batch_size": 9}, {"em_batch_size": 0}]
+)
+def test_wrong_options_of_pretraining_are_named(options, images):
+    with pytest.raises(ValueError, match="channels|batch_size"):
+        pretrain(simnet(), images, **options)
+
+
+def test_stochastic_em_finds_a_mixture_too(images):
+    report = pretrain(simnet(), images, em_batch_size=200, max_iter=3)
+    assert all(1 <= len(row.log_likelihoods) <= 3 for row in report.layers)
