@@ -25,7 +25,7 @@ class Draw:
         rng: the batch's own `numpy.random.Generator`.
         epoch: the number of the epoch, from 0.
         indices: the index of each image in the training set, [n].
-        size: (height, width) of the model's input.
+        size: (height, width) of the model's input; (steps,) of series, (depth, height, width) of volumes.
     """
 
     rng: np.random.Generator
@@ -35,7 +35,10 @@ class Draw:
 
 
 def register(name: str) -> Callable[[Any], Any]:
-    """Register an operation: a class that takes a recipe, and is called on images and a `Draw`."""
+    """Register an operation: a class that takes a recipe, and is called on images and a `Draw`.
+
+    Its attribute `ranks`, (2,) if it has none, are the numbers of spatial axes that it takes.
+    """
     if name in OPERATIONS:
         raise ValueError(f"register: the operation {name!r} exists. Choose another name.")
 
@@ -53,22 +56,26 @@ class Crop:
     Keras' `RandomCrop` takes one place for the whole batch (keras issue 16399).
     """
 
+    ranks = (1, 2, 3)
+
     def __init__(self, recipe):
         self.pad = (recipe.pad, recipe.pad)
 
     def __call__(self, images, draw):
-        """[n, h, w, c] -> [n, *draw.size, c]."""
-        return random_crops(np.pad(images, ((0, 0), self.pad, self.pad, (0, 0))), draw)
+        """[n, *spatial, c] -> [n, *draw.size, c]."""
+        border = [self.pad] * len(draw.size)
+        return random_crops(np.pad(images, ((0, 0), *border, (0, 0))), draw)
 
 
 def random_crops(images, draw):
-    """A part of each image at a random place: [n, h, w, c] -> [n, *draw.size, c]."""
-    n, height, width, _ = images.shape
-    rows, columns = draw.size
-    top = draw.rng.integers(0, height - rows + 1, n)
-    left = draw.rng.integers(0, width - columns + 1, n)
-    places = zip(images, top, left, strict=True)
-    return np.stack([image[i : i + rows, j : j + columns] for image, i, j in places])
+    """A part of each image at a random place: [n, *spatial, c] -> [n, *draw.size, c]."""
+    axes = list(zip(images.shape[1:-1], draw.size, strict=True))
+    starts = np.stack([draw.rng.integers(0, n - size + 1, len(images)) for n, size in axes], axis=1)
+    places = [
+        tuple(slice(i, i + size) for i, size in zip(start, draw.size, strict=True))
+        for start in starts
+    ]
+    return np.stack([image[place] for image, place in zip(images, places, strict=True)])
 
 
 @register("resized_crop")
@@ -96,19 +103,22 @@ class ResizedCrop:
 
 @register("flip")
 class Flip:
-    """Mirrors half of the images: at random, or each image in every second epoch."""
+    """Mirrors half of the images along the last axis: at random, or each in every second epoch."""
+
+    ranks = (1, 2, 3)
 
     def __init__(self, recipe):
         self.alternate, self.seed = recipe.flip == "alternate", recipe.seed
 
     def __call__(self, images, draw):
-        """[n, h, w, c] -> [n, h, w, c]."""
+        """[n, *spatial, c] -> [n, *spatial, c]."""
         if self.alternate:
             first = np.random.default_rng(self.seed).random(draw.indices.max() + 1) < 0.5
             mirrored = first[draw.indices] ^ bool(draw.epoch % 2)
         else:
             mirrored = draw.rng.random(len(images)) < 0.5
-        return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        mirrored = mirrored.reshape(-1, *[1] * (images.ndim - 1))
+        return np.where(mirrored, np.flip(images, axis=-2), images)
 
 
 @register("rand_augment")
@@ -179,11 +189,11 @@ class Batches(keras.utils.PyDataset):
     `start(epoch)` before each epoch.
 
     Args:
-        images: pixels 0..255, [n, height, width, channels].
+        images: pixels 0..255, [n, height, width, channels], or series or volumes.
         labels: class numbers, [n].
         n_classes: how many classes there are.
         recipe: a `Recipe`.
-        size: (height, width) of the model's input; None for that of the recipe's crops.
+        size: spatial sizes of the model's input; None for those of the recipe's crops.
     """
 
     def __init__(self, images, labels, n_classes, recipe, size=None):
@@ -247,16 +257,15 @@ def center_crop(images, size):
 
 
 def _check_rank(images, recipe):
-    """Refuse what works on images alone, for series and volumes."""
-    if images.ndim == 4:
-        return
-    given = {"augmentation": tuple(recipe.augmentation), "crop_size": recipe.crop_size}
-    given |= {"mix": None if recipe.mix == "none" else recipe.mix}
-    for name, value in given.items():
-        if value:
+    """Refuse what does not work on series or volumes."""
+    rank = images.ndim - 2
+    given = [("augmentation", name, OPERATIONS[name]) for name in recipe.augmentation]
+    given += [] if recipe.mix == "none" else [("mix", recipe.mix, None)]
+    for key, name, operation in given:
+        if rank not in getattr(operation, "ranks", (2,)):
             raise ValueError(
-                f"train: `{name}` {value!r} works on images [n, height, width, channels], but the data is "
-                f"{list(images.shape)}. Leave `{name}` out."
+                f"train: `{key}` {name!r} works on images [n, height, width, channels], but the data is "
+                f"{list(images.shape)}. Leave it out."
             )
 
 

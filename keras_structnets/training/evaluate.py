@@ -17,6 +17,7 @@ from keras_structnets.training.saved import (
     class_names,
     file_of,
     image_shape,
+    input_shape,
     load_model,
     recipe_of,
 )
@@ -52,13 +53,18 @@ def evaluate(
     path = file_of(model, weights)
     recipe, network = recipe_of(path), load_model(path)
     dataset = _dataset(path, recipe, dataset)
-    height, width, channels = image_shape(path, network)
-    size = _size_before_crop(recipe, (height, width))
+    *spatial, channels = shape = input_shape(path, network)
+    size = None  # series and volumes are not resized
+    if len(spatial) == 2:
+        size = _size_before_crop(recipe, spatial)
+    else:
+        channels = None
     images, labels, names = _images(dataset, recipe, size, channels)
-    images = center_crop(images, (height, width))
-    if images.shape[1:] != (height, width, channels):
+    if images.ndim == len(shape) + 1:
+        images = center_crop(images, spatial)
+    if images.shape[1:] != shape:
         raise ValueError(
-            f"evaluate: {str(path)!r} takes images of {(height, width, channels)}, but those of "
+            f"evaluate: {str(path)!r} takes images of {shape}, but those of "
             f"{dataset!r} are {images.shape[1:]}. Evaluate on the data set that it was trained on."
         )
     labels = _labels_of_model(path, network, labels, names, dataset)

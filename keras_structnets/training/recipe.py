@@ -58,8 +58,9 @@ class Recipe:
         pad: pixels that "crop" pads on each side.
         flip: which half "flip" mirrors: "random", drawn in each epoch; or "alternate", each image in
             every second epoch, from a random one of the first two.
-        crop_size: (height, width) of the crops and of the model's input, at most `image_size`; None for
-            whole images. Validation images are cropped in the middle.
+        crop_size: (height, width) of the crops and of the model's input, at most `image_size`, (steps,) for
+            series, (depth, height, width) for volumes; None for whole images. Validation images are cropped
+            in the middle.
         crop_area: smallest share of the image's area that a resized crop takes.
         small_crop_size: `crop_size` in the first `small_crop_epochs`, for models whose weights do not
             depend on the image size; None for that of the other epochs.
@@ -168,7 +169,8 @@ class Recipe:
 
     def _fits(self, name, size):
         crop = getattr(self, name)
-        if crop and any(c > n for c, n in zip(crop, size, strict=True)):
+        fits_rank = crop and len(crop) == len(size)  # else the data says what it takes
+        if fits_rank and any(c > n for c, n in zip(crop, size, strict=True)):
             raise ValueError(
                 f"Recipe: `{name}` is {crop} with image_size={self.image_size} and crop_size="
                 f"{self.crop_size}. Use crops that are smaller, or give a larger image_size."
@@ -292,6 +294,13 @@ def _image_size(name, value):
     return None if value is None else checks.integers("Recipe", name, value, 2)
 
 
+def _crop_size(name, value):
+    if value is None:
+        return None
+    rank = len(value) if isinstance(value, (list, tuple)) and 1 <= len(value) <= 3 else 2
+    return checks.integers("Recipe", name, value, rank)
+
+
 def _channels(name, value):
     return None if value is None else checks.one_of("Recipe", name, value, (1, 3))
 
@@ -310,7 +319,8 @@ _CHECKS = {
     "validation_fraction": _number(0, 1),
     "drop_epochs": _epochs,
     "augmentation": _operations,
-    "image_size crop_size small_crop_size": _image_size,
+    "image_size": _image_size,
+    "crop_size small_crop_size": _crop_size,
     "channels": _channels,
     "sizes": _sizes,
 }

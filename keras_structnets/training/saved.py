@@ -75,15 +75,20 @@ def recipe_of(path: pathlib.Path) -> Recipe | None:
     return Recipe.read(recipe) if recipe.is_file() else None
 
 
-def image_shape(path: pathlib.Path, network: keras.Model) -> tuple[int, ...]:
-    """(height, width, channels) that `network` takes."""
+def input_shape(path: pathlib.Path, network: keras.Model, ranks=(1, 2, 3)) -> tuple[int, ...]:
+    """(*spatial, channels) that `network` takes."""
     shape = network.input_shape[1:]
-    if len(shape) != 3 or None in shape:
+    if len(shape) - 1 not in ranks or None in shape:
         raise ValueError(
             f"`model` {str(path)!r} takes inputs of shape {shape}, not images of one size. "
             "Give a model of this zoo."
         )
     return shape
+
+
+def image_shape(path: pathlib.Path, network: keras.Model) -> tuple[int, ...]:
+    """(height, width, channels) that `network` takes."""
+    return input_shape(path, network, ranks=(2,))
 
 
 def _record(model, weights):

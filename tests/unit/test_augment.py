@@ -48,6 +48,21 @@ def flipped(images, flip, epoch=0):
     return mirrored
 
 
+@pytest.mark.parametrize("spatial", [(5,), (3, 4, 5)])
+def test_series_and_volumes_are_cropped_and_mirrored(spatial):
+    x = np.arange(1, 1 + 20 * int(np.prod(spatial))).reshape(20, *spatial, 1)
+    size = tuple(n - 2 for n in spatial)
+    crops = changed_by("crop", x, pad=0, size=size)
+    origins = crops.reshape(20, -1)[:, 0] - x.reshape(20, -1)[:, 0]
+    places = np.unravel_index(origins, spatial)
+    assert all(set(place) == {0, 1, 2} for place in places)
+    assert crops.shape == (20, *size, 1)
+    mirrored = changed_by("flip", x)
+    same = (mirrored == x).reshape(20, -1).all(1)
+    assert 0 < same.sum() < 20
+    np.testing.assert_array_equal(mirrored[~same], x[~same][..., ::-1, :])
+
+
 @pytest.mark.parametrize("flip", ["random", "alternate"])
 def test_half_of_the_images_are_mirrored(flip):
     images = np.random.default_rng(0).integers(0, 255, (200, 3, 4, 2)).astype("uint8")

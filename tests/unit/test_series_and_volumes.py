@@ -1,5 +1,8 @@
 """Series and volumes are read and trained on."""
 
+import json
+
+import keras
 import numpy as np
 import pytest
 
@@ -30,8 +33,44 @@ def test_a_network_trains_on_them(kind, tmp_path):
     assert (tmp_path / "run" / "run.keras").is_file()
 
 
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_network_is_pretrained_and_trains_on_random_crops_of_them(kind, tmp_path):
+    write(tmp_path / "x.npz", LAYOUTS[kind])
+    crop = tuple(n - 1 for n in LAYOUTS[kind][:-1])
+    recipe = training.Recipe(
+        "simnet_2layer",
+        dataset=str(tmp_path / "x.npz"),
+        sizes={"channels": (3, 4), "kernel_size": 3, "padding": "same"},
+        epochs=1,
+        batch_size=8,
+        augmentation=["crop", "flip"],
+        pad=1,
+        crop_size=crop,
+        pretrain="mixture",
+    )
+    training.train(recipe, tmp_path / "run", verbose=0)
+    model = keras.saving.load_model(tmp_path / "run" / "run.keras", compile=False)
+    assert model.input_shape[1:-1] == crop
+    found = training.evaluate(tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["accuracy"] == results["runs"][0]["accuracy"]
+
+
 @pytest.mark.no_backend
-@pytest.mark.parametrize("option", [{"augmentation": ("flip",)}, {"mix": "mixup"}], ids=str)
+@pytest.mark.parametrize("crop", [(5,), (6, 6), (7, 6, 6)])
+def test_crops_of_another_rank_or_too_large_are_refused(crop, tmp_path):
+    write(tmp_path / "x.npz", LAYOUTS["volumes"])
+
+    def train():
+        recipe = training.Recipe("linear_mix_a", str(tmp_path / "x.npz"), 1, crop_size=crop)
+        training.train(recipe, tmp_path / "run", verbose=0)
+
+    with pytest.raises(ValueError, match="`crop_size`"):
+        train()
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("option", [{"augmentation": ("rand_augment",)}, {"mix": "mixup"}], ids=str)
 def test_augmentation_of_images_is_refused(option, tmp_path):
     write(tmp_path / "x.npz", LAYOUTS["series"])
     recipe = training.Recipe("linear_mix_a", dataset=str(tmp_path / "x.npz"), epochs=1, **option)

@@ -145,5 +145,13 @@ def images_of(recipe):
         validation_fraction=recipe.validation_fraction,
         holdout_last_per_class=recipe.holdout_last_per_class,
     )
-    size = recipe.crop_size or data.x_val.shape[1:-1]
+    spatial = data.x_val.shape[1:-1]
+    for name in ("crop_size", "small_crop_size"):
+        crop = getattr(recipe, name) or spatial
+        if len(crop) != len(spatial) or any(c > n for c, n in zip(crop, spatial, strict=True)):
+            raise ValueError(
+                f"train: `{name}` is {list(crop)}, but the data has {list(spatial)}. Give as many numbers, "
+                "none of them larger."
+            )
+    size = recipe.crop_size or spatial
     return dataclasses.replace(data, x_val=center_crop(data.x_val, size))
