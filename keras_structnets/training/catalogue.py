@@ -119,6 +119,9 @@ def model_card(name: str) -> str:
             f"parameters at {num_classes} classes: {_count(name, num_classes)}"
             + (f" (printed {printed})" if printed else "")
         )
+    if info.printed_accuracy:
+        rows = (f"{value}% on {dataset}" for dataset, value in info.printed_accuracy.items())
+        lines.append(f"accuracy as the paper prints it: {', '.join(rows)}")
     printed = f" (printed {info.printed_flops[10]})" if 10 in info.printed_flops else ""
     lines.append(f"operations for one image: {_flops(name)}{printed}")
     lines += [

@@ -102,6 +102,7 @@ def test_show_prints_card_and_layers(capsys):
 def test_show_prints_the_paper_s_operations_beside_ours(capsys):
     assert main(["show", "simnet_2layer"]) == 0
     printed = capsys.readouterr().out
+    assert "accuracy as the paper prints it: 85.5% on cifar10, 54.6% on cifar100" in printed
     assert re.search(r"^operations for one image: .*\(printed 14\.2M\)$", printed, re.MULTILINE)
 
 
