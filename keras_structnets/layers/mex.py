@@ -216,8 +216,8 @@ class MEXPooling(SpatialLayer, Beta):
     def call(self, inputs: Tensor) -> Tensor:
         x = self._floating(inputs)
         window = (self.pool_size, self.strides, self.padding)
-        offsets = (self.offsets, *self._regions)
-        return ops.mex_pool(x, *window, self.beta, *offsets, self.ignore_nan)
+        shared, unshared = self._regions
+        return ops.mex_pool(x, *window, self.beta, self.offsets, shared, unshared, self.ignore_nan)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         spatial = self._output_sizes(input_shape[1:-1], self.pool_size)

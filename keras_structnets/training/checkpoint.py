@@ -47,10 +47,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_test_end(self, logs=None):
         """Keep the weights of the lowest validation loss."""
-        if self.recipe.select == "best_val_loss":
-            if logs["loss"] < min((row["val_loss"] for row in self.history), default=np.inf):
-                variables = enumerate(self.model.variables)
-                self.best = {f"best_{i}": np.array(_array(v)) for i, v in variables}
+        losses = (row["val_loss"] for row in self.history)
+        lowest = min(filter(np.isfinite, losses), default=np.inf)
+        if self.recipe.select == "best_val_loss" and logs["loss"] < lowest:
+            variables = enumerate(self.model.variables)
+            self.best = {f"best_{i}": np.array(_array(v)) for i, v in variables}
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch, if its loss is finite."""
@@ -81,7 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, value in zip(self.model.variables, self.best.values(), strict=True):
             variable.assign(value)
         losses = [row["val_loss"] for row in self.history]
-        return 1 + losses.index(min(loss for loss in losses if np.isfinite(loss)))
+        return 1 + losses.index(min(filter(np.isfinite, losses)))
 
     def write_history(self):
         """`history.csv`: a row of measures per epoch."""

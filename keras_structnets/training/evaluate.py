@@ -54,12 +54,9 @@ def evaluate(
     recipe, network = recipe_of(path), load_model(path)
     dataset = _dataset(path, recipe, dataset)
     *spatial, channels = shape = input_shape(path, network)
-    size = None  # series and volumes are not resized
-    if len(spatial) == 2:
-        size = _size_before_crop(recipe, spatial)
-    else:
-        channels = None
-    images, labels, names = _images(dataset, recipe, size, channels)
+    is_image = len(spatial) == 2  # series and volumes are not resized
+    size = _size_before_crop(recipe, spatial) if is_image else None
+    images, labels, names = _images(dataset, recipe, size, channels if is_image else None)
     if images.ndim == len(shape) + 1:
         images = center_crop(images, spatial)
     if images.shape[1:] != shape:

@@ -75,7 +75,9 @@ def recipe_of(path: pathlib.Path) -> Recipe | None:
     return Recipe.read(recipe) if recipe.is_file() else None
 
 
-def input_shape(path: pathlib.Path, network: keras.Model, ranks=(1, 2, 3)) -> tuple[int, ...]:
+def input_shape(
+    path: pathlib.Path, network: keras.Model, ranks: tuple[int, ...] = (1, 2, 3)
+) -> tuple[int, ...]:
     """(*spatial, channels) that `network` takes."""
     shape = network.input_shape[1:]
     if len(shape) - 1 not in ranks or None in shape:
