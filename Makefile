@@ -95,7 +95,7 @@ wheel-test:
 	mkdir $(WHEEL_ENV)/run && cd $(WHEEL_ENV)/run && unset KERAS_BACKEND && export PATH=$$PWD/../bin:$$PATH && \
 		python -c "import keras_structnets, keras; assert keras.backend.backend() == '$(BACKEND)'" && \
 		structnets list && \
-		structnets predict simnet_2layer_cifar10 $(CURDIR)/docs/demo.png && \
+		structnets predict simnet_2layer_cifar10 $(CURDIR)/zoo/accuracy.png && \
 		structnets train simnet_2layer --dataset digits --epochs 1 --out digits && \
 		test -s digits/results.json
 

@@ -108,7 +108,8 @@ def _train(sub):
         "what",
         nargs="*",
         metavar="NAME|RECIPE",
-        help="A name from the list, or a .toml file, which the other options override. Several "
+        help="A name from the list, a record such as linear_mix_a_cifar10 to train it again, or a "
+        ".toml file. Other options override those of a record or a file. Several "
         "files are trained one after another, each into runs/<name of the file>: runs that have "
         "ended are skipped, and interrupted ones resumed.",
     )

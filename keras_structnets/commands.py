@@ -77,15 +77,16 @@ def _size(key, value):
 
 
 def _changed(what, settings, changes):
-    """The recipe that `what` is the name or the path of, with settings and `--set` on top."""
+    """The recipe of a model, a record or a file, with settings and `--set` on top."""
     sizes = {key[6:]: value for key, value in changes.items() if key.startswith("sizes.")}
     settings |= {key: value for key, value in changes.items() if not key.startswith("sizes.")}
     known = [field.name for field in dataclasses.fields(training.Recipe)]
     for key in settings:
         checks.one_of("train", "--set key", key, [*known, "sizes.NAME"])
-    if not what.endswith(".toml"):
+    record = zoo.records.named(what)
+    if not record and not what.endswith(".toml"):
         return training.Recipe(what, **settings, sizes=sizes)
-    base = training.Recipe.read(what)
+    base = training.Recipe.read(record.weights.with_name("recipe.toml") if record else what)
     kept = base.sizes if settings.get("model") in (None, base.model) else {}
     return dataclasses.replace(base, **settings, sizes=kept | sizes)
 

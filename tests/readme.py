@@ -18,15 +18,17 @@ MARKS = re.compile("(<!-- table -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def zoo_table():
-    """The trained networks: sizes, accuracy and the paper's accuracy."""
+    """The records: sizes, what they were trained on, accuracy and the paper's accuracy."""
     rows = [
-        "| name | paper | parameters | FLOPs | accuracy | paper's accuracy | |",
-        "|---|---|---:|---:|---:|---:|---|",
+        "| name | paper | parameters | FLOPs | weights | epochs | accuracy | paper's accuracy | |",
+        "|---|---|---:|---:|---|---:|---:|---:|---|",
     ]
     for info in map(zoo.info, zoo.list_models(pretrained=True)):
-        count, flops = sizes_of(info.name)
         papers = f"{info.printed_accuracy['cifar10']}%"
-        rows.append(row(info, count, flops, accuracy_of(info), papers))
+        for dataset, record in info.records.items():
+            epochs, accuracy = str(record.runs[0]["epochs"]), f"{report.mean(record.runs):.1%}"
+            cells = *sizes_of(info.name), f"`{dataset}`", epochs, accuracy, papers
+            rows.append(row(info, *cells))
     return "\n".join(rows) + "\n"
 
 

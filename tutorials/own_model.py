@@ -179,14 +179,14 @@ else:
 
 # %%
 RECORD = "mobilenet_a"
-record = ksn.zoo.info(RECORD).records["cifar10_jpeg"]
+record = ksn.zoo.info(RECORD).records["cifar10"]
 print(f"{record.name}: {record.class_names}, input {record.input_shape}")
 print("accuracy on their held-out images:", [run["accuracy"] for run in record.runs])
 
 keras.utils.set_random_seed(0)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    tuned = ksn.zoo.build(RECORD, weights="cifar10_jpeg", num_classes=3)
+    tuned = ksn.zoo.build(RECORD, weights="cifar10", num_classes=3)
 said = [str(w.message) for w in caught if "start from random weights" in str(w.message)]
 print("warning:", *said)
 
@@ -227,9 +227,7 @@ heads = {
 }
 for name, values in heads.items():
     print(f"{name}: {values[-1]:.1%} of three classes, {FEW} training images of each")
-same_trunk = np.array_equal(
-    trunk_of(tuned), trunk_of(ksn.zoo.build(RECORD, weights="cifar10_jpeg"))
-)
+same_trunk = np.array_equal(trunk_of(tuned), trunk_of(ksn.zoo.build(RECORD, weights="cifar10")))
 print("the trunk is still that of the record:", same_trunk)
 
 # %% [markdown]

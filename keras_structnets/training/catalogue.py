@@ -50,7 +50,7 @@ def record_rows(pattern: str | None = None) -> list[dict[str, Any]]:
 
     Example:
         >>> from keras_structnets.training import catalogue
-        >>> [row["epochs"] for row in catalogue.record_rows("nin_compact_cifar10_jpeg")]
+        >>> [row["epochs"] for row in catalogue.record_rows("nin_compact_cifar10")]
         [30]
     """
     rows = zoo.results(pattern)

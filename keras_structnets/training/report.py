@@ -72,7 +72,8 @@ def _commands(folder, name, info, results):
     """How to train and use the model in a shell."""
     if results["weights"]["file"].endswith(".keras"):
         return f"structnets train {folder}/recipe.toml", f"structnets predict {folder} IMAGE..."
-    return f"structnets train zoo/{name}/recipe.toml", f"structnets predict {name} IMAGE..."
+    train = f"structnets train {name} --dataset {results['dataset']}"
+    return train, f"structnets predict {name} IMAGE..."
 
 
 def _snippet(folder, name, info, results):

@@ -251,7 +251,7 @@ def build(
         >>> model = ksn.zoo.build("simnet_3layer_compact", num_classes=100)
         >>> model.input_shape, model.output_shape
         ((None, 32, 32, 3), (None, 100))
-        >>> trained = ksn.zoo.build("simnet_3layer_compact", weights="cifar10_jpeg")
+        >>> trained = ksn.zoo.build("simnet_3layer_compact", weights="cifar10")
         >>> trained.output_shape
         (None, 10)
     """
