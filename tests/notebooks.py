@@ -55,7 +55,14 @@ def execute(source):
     }
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{source.stem}-{number}"  # jupytext draws them at random
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_log(output)]
     nbformat.write(notebook, source.with_suffix(".ipynb"))
+
+
+def _is_log(output):
+    """Whether an output is what TensorFlow logs as it starts, whatever its log level is."""
+    return output.get("name") == "stderr" and "absl::InitializeLog" in output.text
 
 
 if __name__ == "__main__":

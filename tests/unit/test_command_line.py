@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_structnets as ksn
 from keras_structnets import commands, recipe_options, tables, training
 from keras_structnets.__main__ import in_a_shell, main
 from keras_structnets.arguments import COMMANDS
@@ -118,6 +119,17 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
     for words in ("val_accuracy", "validation accuracy", "predictions are unchanged"):
         assert words in printed
     assert not {"\b", "\r", "\x1b"} & set(printed)
+
+
+@pytest.mark.no_backend
+def test_train_takes_the_recipe_of_a_record(tmp_path):
+    out = tmp_path / "again"
+    options = ["--dataset", "digits", "--epochs", "2", "--pretrain", "none", "--out", str(out)]
+    assert main(["train", "simnet_3layer_compact_cifar10", *options]) == 0
+    record = ksn.zoo.info("simnet_3layer_compact").records["cifar10"]
+    recorded = training.Recipe.read(record.weights.with_name("recipe.toml"))
+    changed = {"dataset": "digits", "epochs": 2, "pretrain": "none"}
+    assert training.Recipe.read(out / "recipe.toml") == dataclasses.replace(recorded, **changed)
 
 
 @pytest.mark.no_backend
