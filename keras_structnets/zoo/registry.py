@@ -191,12 +191,14 @@ def parameters_of(model: keras.Model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_variables)
 
 
-def of_skeleton(measure: Callable[[keras.Model], Any], name: str, num_classes: int = 10) -> Any:
-    """`measure(model)` of `name` at its default sizes. Quick: the model has shapes, but no weights."""
+def of_skeleton(
+    measure: Callable[[keras.Model], Any], name: str, num_classes: int = 10, **options: Any
+) -> Any:
+    """`measure(model)` of what `build` makes. Quick: the model has shapes, but no weights."""
 
     def measured():
         with keras.StatelessScope(initialize_variables=False):
-            return measure(build(name, num_classes=num_classes))
+            return measure(build(name, num_classes=num_classes, **options))
 
     # Keras remembers weights without values per thread, and this thread ends here.
     with concurrent.futures.ThreadPoolExecutor(1) as thread:

@@ -1,13 +1,16 @@
 """The result tables of the papers as recipes."""
 
 import collections
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
-from keras_structnets import zoo
+from keras_structnets import training, zoo
 from keras_structnets.__main__ import main
 from keras_structnets.training import reproduce
+from keras_structnets.zoo.registry import of_skeleton
 
 pytestmark = pytest.mark.no_backend
 ROWS = reproduce.rows()
@@ -71,6 +74,38 @@ def test_a_shorter_recipe_drops_the_rate_earlier():
     (row,) = reproduce.rows("lowcost-table2", "linear_mix_a", "cifar10")
     assert row.shortened(10).drop_epochs == (2, 4, 6, 8)
     assert row.shortened(1).epochs == 1
+
+
+SIZES = {"tiny_imagenet": 64, "stl10": 96}  # of images; of the others 32
+OF_EACH_TABLE = {row.table: row for row in reversed(ROWS)}.values()
+
+
+def input_size(row):
+    """(height, width) of the row's network."""
+    size = SIZES.get(row.dataset, 32)
+    return tuple(row.recipe.crop_size or row.recipe.image_size or (size, size))
+
+
+@pytest.mark.parametrize("name", sorted({row.recipe.model for row in ROWS}))
+def test_every_row_builds_its_model_and_its_optimizer(name):
+    rows = [row for row in ROWS if row.recipe.model == name]
+    assert all(row.recipe.make_optimizer(steps_per_epoch=3) for row in rows)
+    layouts = {(input_size(row), *row.recipe.sizes.items()) for row in rows}
+    for size, *sizes in layouts:
+        options = {"input_shape": (*size, 3), **dict(sizes)}
+        assert of_skeleton(lambda model: model.output_shape, name, **options) == (None, 10)
+
+
+@pytest.mark.parametrize("row", OF_EACH_TABLE, ids=lambda row: row.table)
+def test_a_row_of_each_table_is_trained_for_an_epoch_on_made_images(row, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3)).astype("uint8")
+    np.savez("made.npz", x_train=x, y_train=np.arange(12) % 2, x_val=x, y_val=np.arange(12) % 2)
+    options = ["--dataset", "made.npz", "--epochs", "1"]
+    assert main(["reproduce", row.table, row.model, row.dataset, *options]) in (None, 0)
+    folder = tmp_path / "runs" / "_".join((row.table, row.model, row.dataset))
+    recipe = training.Recipe.read(folder / "recipe.toml")
+    assert recipe == dataclasses.replace(row.shortened(1), dataset="made.npz")
 
 
 def test_the_command_lists_rows_and_trains_one(tmp_path, monkeypatch, capsys):
