@@ -32,7 +32,7 @@ class _CirculantConv(PaddedStencil, DepthwiseKernel):
         bias_regularizer: regularizer of the bias.
         kernel_constraint: constraint on the stencils.
         bias_constraint: constraint on the bias.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, or an image of unknown size.

@@ -96,7 +96,7 @@ class _ExplicitDiffusion(PaddedStencil, _BoundedDiffusion):
             for a chance of about e^-20 at each frequency.
         kernel_regularizer: regularizer of the stencils.
         kernel_constraint: constraint on the stencils, before that of `bound`.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, or an image of unknown size that is periodic or has a bound.
@@ -137,7 +137,7 @@ class _ImplicitDiffusion(_Diffusion):
             both start from about the same operator.
         kernel_regularizer: regularizer of the stencils.
         kernel_constraint: constraint on the stencils.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, or an image of unknown size.
@@ -177,7 +177,7 @@ class _CirculantDiffusion(_BoundedDiffusion):
             `n = prod(kernel_size) c`, as all stencils reach each output.
         kernel_regularizer: regularizer of the stencils.
         kernel_constraint: constraint on the stencils, before that of `bound`.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, or an image of unknown size.

@@ -44,7 +44,7 @@ class _GConv(SpatialLayer):
         bias_regularizer: regularizer of the bias.
         kernel_constraint: constraint on the kernel.
         bias_constraint: constraint on the bias.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, and at build if `contract` exceeds the axes of the
@@ -185,7 +185,7 @@ class Structure(Layer):
 
     Args:
         shape: sizes of the structure axes; their product must divide the channels.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a bad shape, and at build if it does not divide the channels.
@@ -232,7 +232,7 @@ class Destructure(Layer):
     Args:
         rank: number of spatial axes, which the input's shape alone does not tell: 2 for images, 0
             for a vector of structured channels.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a bad rank, and at build if the input has too few axes.

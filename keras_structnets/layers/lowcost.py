@@ -103,7 +103,7 @@ class _StencilConv(PaddedStencil, DepthwiseKernel):
         kernel_initializer: initializer of the stencils.
         kernel_regularizer: regularizer of the stencils.
         kernel_constraint: constraint on the stencils.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, a kernel larger than the image can use, or a periodic
@@ -163,7 +163,7 @@ class _LinearMix(SpatialLayer):
         depthwise_constraint: constraint on `depthwise_kernel`.
         pointwise_constraint: constraint on `pointwise_kernel`.
         bias_constraint: constraint on the bias.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a value out of range, a kernel larger than the image under "valid" padding, or

@@ -49,17 +49,18 @@ class MEX(Beta):
     Shapes: [..., n_in] -> [..., units].
 
     Args:
-        units: number of outputs. Without offsets they are all equal.
-        use_offsets: whether there are offsets b, [n_in, units].
-        offsets_initializer: of b. Equal offsets for all units would give all units one gradient.
-        offsets_regularizer: of b.
-        offsets_constraint: on b.
+        units: number of outputs. Without offsets every output has the same value.
+        use_offsets: whether the layer has offsets b, [n_in, units].
+        offsets_initializer: initializer of the offsets. If all units start with the same offsets, they
+            receive identical gradients and never differ.
+        offsets_regularizer: regularizer of the offsets.
+        offsets_constraint: constraint on the offsets.
         beta: any real number: 0 is the mean, plus infinity the maximum, minus infinity the minimum.
-        trainable_beta: whether beta is learned (one for the layer; it may cross 0). The attribute
-            `beta` is then a weight; `initial_beta` keeps the number.
-        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
-            NaN where there are none.
-        **kwargs: of `keras.layers.Layer`.
+        trainable_beta: whether the layer learns beta, one number, which may cross 0. The attribute `beta`
+            is then a weight, and `initial_beta` is the value given at construction.
+        ignore_nan: whether NaN in the input is a missing value. The mean is then over the other entries;
+            it is NaN if there are none.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for units below 1, or a beta that is not a number.
@@ -129,20 +130,21 @@ class MEXPooling(SpatialLayer, Beta):
         strides: step between windows; None is `pool_size`.
         padding: "valid" or "same".
         beta: any real number: 0 is average pooling, plus infinity maximum pooling.
-        trainable_beta: whether beta is learned. The attribute `beta` is then a weight;
-            `initial_beta` keeps the number.
-        use_offsets: whether there are offsets b for the entries of a window; without them b is 0.
-        trainable_offsets: whether they are learned.
+        trainable_beta: whether the layer learns beta. The attribute `beta` is then a weight, and
+            `initial_beta` is the value given at construction.
+        use_offsets: whether the layer has offsets b for the entries of a window; without them b is 0.
+        trainable_offsets: whether the layer learns the offsets.
         shared_region: size of the tiles of output positions that share offsets, an integer or one for
             each spatial axis; None: all positions share them.
         unshared_region: size of a tile of output positions, each with offsets of its own; the tile
             repeats over the image. At least the size of the output for positions that share nothing.
-        offsets_initializer: of b. Where all are 0 the layer starts as a pooling without offsets.
-        offsets_regularizer: of b.
-        offsets_constraint: on b.
-        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
-            NaN where there are none.
-        **kwargs: of `keras.layers.Layer`.
+        offsets_initializer: initializer of the offsets. With zeros the layer starts as a pooling without
+            offsets.
+        offsets_regularizer: regularizer of the offsets.
+        offsets_constraint: constraint on the offsets.
+        ignore_nan: whether NaN in the input is a missing value. The mean is then over the other entries;
+            it is NaN if there are none.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for sizes below 1, an unknown padding, a window larger than the image, both kinds of
@@ -232,11 +234,11 @@ class GlobalMEXPooling(SpatialLayer, Beta):
     Args:
         keepdims: whether the spatial axes stay, with size 1.
         beta: any real number: 0 is the mean, plus infinity the maximum.
-        trainable_beta: whether beta is learned. The attribute `beta` is then a weight;
-            `initial_beta` keeps the number.
-        ignore_nan: whether NaN in the input is a missing value: the mean is over the other entries, and
-            NaN where there are none.
-        **kwargs: of `keras.layers.Layer`.
+        trainable_beta: whether the layer learns beta. The attribute `beta` is then a weight, and
+            `initial_beta` is the value given at construction.
+        ignore_nan: whether NaN in the input is a missing value. The mean is then over the other entries;
+            it is NaN if there are none.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for a beta that is not a number, or channels-first data.

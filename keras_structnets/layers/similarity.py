@@ -167,19 +167,19 @@ class Similarity(OfVectors, Lp):
 
     Args:
         units: number of templates.
-        p: the order, above 0. 2 runs as matrix products; other orders are slower.
-        trainable_p: whether p is learned (one for the layer, kept at 0.1 or above). The attribute
-            `p` is then a weight; `initial_p` keeps the number.
-        use_similarity_weights: whether there are weights u; otherwise they are 1.
-        templates_initializer: of z, [n_in, units].
-        similarity_weights_initializer: of u, [n_in, units].
-        templates_regularizer: of z.
-        similarity_weights_regularizer: of u.
-        templates_constraint: on z.
-        similarity_weights_constraint: on u. The optimizers of Keras apply it after each step; in a
-            loop of your own call `w.assign(w.constraint(w))` for each weight with a constraint.
-        ignore_nan: whether NaN in the input is a missing value: the sum runs over the other entries.
-        **kwargs: of `keras.layers.Layer`.
+        p: the order, above 0. p = 2 uses matrix multiplications and is the fastest.
+        trainable_p: whether the layer learns p, one number, constrained to 0.1 or above. The attribute
+            `p` is then a weight, and `initial_p` is the value given at construction.
+        use_similarity_weights: whether the layer has weights u; otherwise they are 1.
+        templates_initializer: initializer of the templates z, [n_in, units].
+        similarity_weights_initializer: initializer of the weights u, [n_in, units].
+        templates_regularizer: regularizer of the templates.
+        similarity_weights_regularizer: regularizer of the weights.
+        templates_constraint: constraint on the templates.
+        similarity_weights_constraint: constraint on the weights. Keras optimizers apply it after each
+            step; in a custom training loop call `w.assign(w.constraint(w))` for each constrained weight.
+        ignore_nan: whether NaN in the input is a missing value. The sum is then over the other entries.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for p or units that are not positive.
@@ -226,19 +226,19 @@ class SimilarityND(OfPatches, Lp):
         strides: step between patches.
         padding: "valid", or "same", which pads with zeros.
         dilation_rate: distance of the entries of a patch; above 1 only with strides of 1.
-        p: the order, above 0. 2 runs as matrix products; other orders are slower.
-        trainable_p: whether p is learned (one for the layer, kept at 0.1 or above). The attribute
-            `p` is then a weight; `initial_p` keeps the number.
-        use_similarity_weights: whether there are weights u; otherwise they are 1.
-        templates_initializer: of z, [*kernel_size, c, filters].
-        similarity_weights_initializer: of u, [*kernel_size, c, filters].
-        templates_regularizer: of z.
-        similarity_weights_regularizer: of u.
-        templates_constraint: on z.
-        similarity_weights_constraint: on u. The optimizers of Keras apply it after each step; in a
-            loop of your own call `w.assign(w.constraint(w))` for each weight with a constraint.
-        ignore_nan: whether NaN in the input is a missing value: the sum runs over the other entries.
-        **kwargs: of `keras.layers.Layer`.
+        p: the order, above 0. p = 2 uses matrix multiplications and is the fastest.
+        trainable_p: whether the layer learns p, one number, constrained to 0.1 or above. The attribute
+            `p` is then a weight, and `initial_p` is the value given at construction.
+        use_similarity_weights: whether the layer has weights u; otherwise they are 1.
+        templates_initializer: initializer of the templates z, [*kernel_size, c, filters].
+        similarity_weights_initializer: initializer of the weights u, [*kernel_size, c, filters].
+        templates_regularizer: regularizer of the templates.
+        similarity_weights_regularizer: regularizer of the weights.
+        templates_constraint: constraint on the templates.
+        similarity_weights_constraint: constraint on the weights. Keras optimizers apply it after each
+            step; in a custom training loop call `w.assign(w.constraint(w))` for each constrained weight.
+        ignore_nan: whether NaN in the input is a missing value. The sum is then over the other entries.
+        **kwargs: passed to `keras.layers.Layer`.
 
     Raises:
         ValueError: for p, filters or sizes that are not positive, an unknown padding, a patch
