@@ -33,6 +33,39 @@ def test_a_network_trains_on_them(kind, tmp_path):
     assert (tmp_path / "run" / "run.keras").is_file()
 
 
+@pytest.mark.no_backend
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_folder_of_npy_files_is_read(kind, tmp_path):
+    write(tmp_path / "x.npz", LAYOUTS[kind])
+    with np.load(tmp_path / "x.npz") as file:
+        x, y = file["x_train"], file["y_train"]
+    for i, (array, label) in enumerate(zip(x, y, strict=True)):
+        folder = tmp_path / "classes" / "ab"[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{i}.npy", array)
+    data = training.load(tmp_path / "classes", holdout_last_per_class=2)
+    assert data.class_names == ["a", "b"]
+    np.testing.assert_array_equal(data.x_train[data.y_train == 1], x[y == 1][:-2])
+    np.testing.assert_array_equal(data.x_val[data.y_val == 0], x[y == 0][-2:])
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(np.zeros((12, 3)), "one type and shape"), (np.full((12, 2), np.nan), "Use finite numbers")],
+    ids=["shape", "nan"],
+)
+def test_npy_files_that_do_not_fit_are_refused(wrong, message, tmp_path):
+    for name, array in (("a", np.zeros((12, 2))), ("b", wrong)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "0.npy", array)
+    with pytest.raises(ValueError, match=message):
+        training.load(tmp_path)
+    (tmp_path / "b" / "0.npy").write_bytes(b"no array")
+    with pytest.raises(ValueError, match="damaged"):
+        training.load(tmp_path)
+
+
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_a_network_is_pretrained_and_trains_on_random_crops_of_them(kind, tmp_path):
     write(tmp_path / "x.npz", LAYOUTS[kind])

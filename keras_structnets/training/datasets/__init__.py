@@ -68,7 +68,8 @@ def load(
               Their test images are used for validation, and of Tiny ImageNet those of its validation;
             - the path of a folder with one sub-folder of images per class, or of a .tar (.tar.gz,
               .tar.bz2, .tar.xz) or .zip of such a folder, which is read without unpacking it. The
-              classes are numbered in natural order of their names: 2 comes before 10;
+              classes are numbered in natural order of their names: 2 comes before 10. A folder may hold
+              .npy files of one shape instead: series [steps, channels], images or volumes;
             - the path of a .npz with `x_train` and `y_train`, perhaps `x_val` and `y_val` or `x_test`
               and `y_test`, which are then used for validation, and perhaps `class_names`: images
               [n, height, width, channels], or grey as integers [n, height, width]; volumes [n, depth, height,

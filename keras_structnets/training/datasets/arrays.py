@@ -1,4 +1,4 @@
-"""Data sets in one `.npz` file of NumPy arrays."""
+"""Data sets of NumPy arrays: one `.npz` file, or a `.npy` file for each input."""
 
 import warnings
 
@@ -31,6 +31,30 @@ def read_arrays(path):
     return Source(x, y, names, x_val, y_val)
 
 
+def read_stack(paths):
+    """[n, *shape] of `.npy` files, each an image, a series or a volume with channels."""
+    arrays = []
+    for path in paths:
+        try:
+            array = np.load(path, allow_pickle=False)
+        except DAMAGED as error:
+            raise ValueError(
+                f"load: {str(path)!r} is damaged or no plain array: {error}. Write it with numpy.save."
+            ) from error
+        found, expected = ((a.shape, a.dtype) for a in (array, (arrays or [array])[0]))
+        if found != expected or array.ndim not in (2, 3, 4) or array.dtype.kind not in "uif":
+            raise ValueError(
+                f"load: {str(path)!r} holds {found[1]} of {found[0]}, the first file {expected[1]} of "
+                f"{expected[0]}. Give all arrays one type and shape: [steps, channels], [height, width, "
+                "channels] or [depth, height, width, channels]."
+            )
+        arrays.append(array)
+    x = np.stack(arrays)
+    if x.dtype.kind == "f":
+        _check_floats(paths[0].parent.parent, "the arrays", x)
+    return x
+
+
 def _part(path, part, arrays):
     """Checked images [n, h, w, c] and labels [n]."""
     x, y = arrays[f"x_{part}"], arrays[f"y_{part}"].reshape(-1)
@@ -42,28 +66,28 @@ def _part(path, part, arrays):
             "height, width, channels], or series [n, steps, channels], and class numbers [n] from 0."
         )
     if x.dtype.kind == "f":
-        _check_floats(path, part, x)
+        _check_floats(path, f"x_{part}", x)
     is_gray = x.ndim == 3 and x.dtype.kind in "ui"
     return (x[..., None] if is_gray else x), y.astype("int32")
 
 
-def _check_floats(path, part, x):
+def _check_floats(path, name, x):
     wrong = np.argwhere(~np.isfinite(x))
     if len(wrong):
         index = tuple(wrong[0].tolist())
         raise ValueError(
-            f"load: `source` {str(path)!r} has {x[index]} in x_{part} at {index}, and {len(wrong)} such "
+            f"load: `source` {str(path)!r} has {x[index]} in {name} at {index}, and {len(wrong)} such "
             "pixels in all. Use finite numbers 0..255."
         )
     if x.ndim == 3 and x.shape[1] == x.shape[2]:
         warnings.warn(
-            f"{str(path)!r}: x_{part} of {x.shape} {x.dtype} is taken as series of {x.shape[1]} steps and "
+            f"{str(path)!r}: {name} of {x.shape} {x.dtype} is taken as series of {x.shape[1]} steps and "
             f"{x.shape[2]} channels. For grey images add an axis: x[..., None]",
             stacklevel=2,
         )
     if x.ndim > 3 and x.size and 0 < x.max() <= 1:
         warnings.warn(
-            f"{str(path)!r}: the pixels of x_{part} are between {x.min():g} and {x.max():g}, and models "
+            f"{str(path)!r}: the pixels of {name} are between {x.min():g} and {x.max():g}, and models "
             f"take 0..255. Multiply them by 255",
             stacklevel=2,
         )

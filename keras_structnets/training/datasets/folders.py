@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_structnets.training._io import natural
 from keras_structnets.training.datasets.archives import TARS, Archive
-from keras_structnets.training.datasets.arrays import read_arrays
+from keras_structnets.training.datasets.arrays import read_arrays, read_stack
 from keras_structnets.training.datasets.images import read_images, resized
 from keras_structnets.training.datasets.registry import DATASETS, Source
 from keras_structnets.training.datasets.series import read_series
@@ -46,7 +46,11 @@ class _Folder(list):
 
 def _read_classes(path, files, image_size, channels):
     """The `Source` of files; the class of each is its folder."""
-    images, kept = read_images(files, image_size, channels, _by_folder)
+    if isinstance(files, _Folder) and files and all(file.suffix == ".npy" for file in files):
+        kept = _by_folder(files)
+        images = resized(read_stack(kept), image_size)
+    else:
+        images, kept = read_images(files, image_size, channels, _by_folder)
     folders = natural(files.folders)
     names = [folder.name for folder in folders]
     if len(names) < 2:
