@@ -61,6 +61,45 @@ axes.set(xlabel="beta", ylabel="MEX of 0, 1 and 3", title="MEX goes from minimum
 plt.show()
 
 # %% [markdown]
+# ## A SimNet MLP is a kernel machine
+#
+# Similarity and then MEX with offsets $b$ give, with $\alpha_{rl} = e^{\beta b_{rl}}$ (section 3),
+#
+# $$ h_r(x) = \frac1\beta \log\Bigl(\frac1n \sum_l \alpha_{rl}\,K(x, z_l)\Bigr) \qquad
+# K(x, z_l) = e^{-\beta \sum_i u_{li} |x_i - z_{li}|^p} $$
+#
+# so the outputs are sums of kernels: Gaussian for $p = 2$, Laplacian for $p = 1$, and with learned weights
+# the kernel is learned too. Two limits have names of their own (footnotes 2 and 3): with linear similarity
+# and a beta of infinity the outputs are maxout units, and with a beta of 1 MEX is the logarithm of an inner
+# product of what its inputs are logarithms of.
+
+# %%
+drawn, beta = np.random.default_rng(0), 0.7
+x, z, b = (drawn.normal(size=size).astype("float32") for size in ((5, 4), (4, 6), (6, 3)))
+u = drawn.uniform(size=z.shape).astype("float32")
+distances = np.abs(x[:, :, None] - z)  # [5, 4, 6]
+in_logs = [drawn.uniform(0.1, 2, 6), drawn.uniform(0.1, 2, 6)]
+logs = [np.log(part).astype("float32") for part in in_logs]
+
+ops = ksn.ops
+pairs = {}
+for p, kernel_name in ((2.0, "Gaussian"), (1.0, "Laplacian")):
+    kernel = np.exp(-beta * (u * distances**p).sum(1))
+    by_kernel = np.log(kernel @ np.exp(beta * b) / len(b)) / beta
+    pairs[f"{kernel_name} kernel"] = ops.mex(ops.lp_similarity(x, z, u, p=p), b, beta), by_kernel
+maxout = (x @ z)[:, :, None] + b  # [5, 6, 3]
+pairs["maxout"] = ops.mex(ops.linear_similarity(x, z), b, np.inf), maxout.max(axis=1)
+inner = np.log(in_logs[0] @ in_logs[1]) - np.log(6)
+pairs["inner product of logarithms"] = ops.mex(logs[0], logs[1][:, None], 1.0), inner
+
+identities = {}
+for name, (found, expected) in pairs.items():
+    found = keras.ops.convert_to_numpy(found)
+    identities[name] = np.abs(found - expected).max()
+    example = f"{found.flat[0]:.5f} and {np.ravel(expected)[0]:.5f}"
+    print(f"{name:28} {example}, differ by {identities[name]:.0e} at most")
+
+# %% [markdown]
 # All inputs that are equally similar to a template lie on an $l_p$ ball around it. The weights stretch it:
 # here the second coordinate counts four times as much as the first.
 
@@ -280,8 +319,7 @@ plt.show()
 # ## What the paper reports, and what came out
 #
 # The paper prints 85.5% for the two-layer SimNet on CIFAR-10 and 81.1% for the ConvNet of its Table 1, which
-# has more than twice the parameters. The package brings weights of both, trained for a few epochs on
-# CIFAR-10 images that had been stored as JPEG, where the SimNet is not ahead yet. The last row is this page.
+# has more than twice the parameters. The package brings weights of both. The last row is this page.
 
 # %%
 print(f"{'':34}{'parameters':>12}{'epochs':>8}{'accuracy':>10}")
@@ -330,7 +368,17 @@ else:
 # ## One thing to try
 #
 # How many filters and templates does a layer need? `Whitening(n_components="auto")` and
-# `GeneralizedGaussianMixture("auto")` choose by themselves.
+# `GeneralizedGaussianMixture("auto")` choose by themselves, and `pretrain(..., channels="auto")` returns a
+# network with the numbers that they choose, layer by layer. Those of the given network are the largest.
+
+# %%
+auto = {"channels": "auto", "n_patches": 2000, "max_iter": 10}
+fitted = ksn.pretraining.pretrain(build(seed=2), data.x_train, verbose=0, **auto)
+for row in fitted.layers:
+    of_most = fitted.model.get_layer(row.name).filters
+    print(f"{row.name}: {row.dimension} filters and {of_most} templates")
+sizes = [network.count_params() for network in (model, fitted.model)]
+print(f"{sizes[0]:,} parameters become {sizes[1]:,}")
 
 # %%
 chosen = ksn.pretraining.Whitening("pca", "auto").fit(patches).n_components_
@@ -352,6 +400,8 @@ assert abs(shapes["made, Gaussian"] - 2) < 0.2
 if DATASET == "digits":
     assert shapes["whitened patches"] > 2
 assert difference < 1e-4
+assert max(identities.values()) < 1e-5
+assert sizes[1] < sizes[0]
 assert there_difference < 1e-4
 assert u.min() >= 0
 assert trained["whitened"][1]["val_accuracy"][-1] > 0.9
