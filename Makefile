@@ -110,6 +110,7 @@ fuzz: $(TEST_READY)
 notebooks: $(TEST_READY)
 	$(TEST_ENV)/bin/python -m tests.notebooks
 	$(TEST_ENV)/bin/python -m tests.pictures
+	$(TEST_ENV)/bin/python -m tests.diagrams
 
 $(DEMO_READY): $(SOURCES)
 	$(PYTHON) -m venv $(DEMO_ENV)

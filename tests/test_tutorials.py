@@ -3,9 +3,10 @@
 import json
 import runpy
 
+import keras
 import pytest
 
-from keras_structnets import layers
+from keras_structnets import blocks, layers
 from tests import notebooks
 from tests.unit.tiny_model import own_registry
 
@@ -41,3 +42,17 @@ def test_every_layer_has_a_current_picture():
     shown = {name for name in layers.__all__ if not name.endswith(("1D", "3D"))}
     assert set(index["layers"]) == shown
     assert index["source"] == pictures.checksum(), "draw them with: make notebooks"
+
+
+@pytest.mark.no_backend
+def test_diagrams_show_what_each_layer_takes():
+    diagrams = pytest.importorskip("tests.diagrams", reason="pictures need the extra `train`")
+    assert all((diagrams.PICTURES / f"{draw.__name__}.png").is_file() for draw in diagrams.DIAGRAMS)
+    x = keras.Input((8, 8, 1, 3, 1))
+    shown, edges = diagrams.boxes_of(
+        keras.Model(x, blocks.gconv_skip_block(x, 2, structure=(2, 2)))
+    )
+    kinds = [type(layer).__name__ for layer in shown]
+    assert (kinds.count("GConv2D"), kinds.count("Add")) == (4, 2)  # one is the projection
+    into_sums = [shown[start] for start, end in edges if kinds[end] == "Add"]
+    assert len(into_sums) == 4
