@@ -51,6 +51,7 @@ def main():
     for path in sorted((ROOT / "docs").rglob("*.md")):
         fill(path.relative_to(ROOT / "docs").as_posix())
     copy(RECORDS / "accuracy.png", "accuracy.png")
+    copy(RESULTS / "figure2b_digits.png", "papers/figure2b_digits.png")
     for path in sorted(RECORDS.glob("*/card.md")):
         write_card(path)
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
@@ -272,9 +273,9 @@ def tutorials_list(_):
 # Benchmarks
 
 
-def speed_table(_):
-    """The goals of speed, as `python -m benchmarks.speed` wrote them."""
-    return (RESULTS / "speed.md").read_text(encoding="utf-8")
+def result_table(name):
+    """A table of benchmarks/results."""
+    return (RESULTS / f"{name}.md").read_text(encoding="utf-8")
 
 
 FILLINGS = {
@@ -284,7 +285,7 @@ FILLINGS = {
     "scatter": scatter,
     "docstring": docstring,
     "tutorials": tutorials_list,
-    "speed": speed_table,
+    "result": result_table,
 }
 
 main()

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 import keras_structnets as ksn
-from benchmarks import figure1, kernels, layers, models, normalization, run, speed, timing
+from benchmarks import (
+    figure1,
+    figure2b,
+    kernels,
+    layers,
+    models,
+    noise,
+    normalization,
+    ranks,
+    run,
+    speed,
+    timing,
+)
 from benchmarks.baselines import Einsum, model_of
 from keras_structnets.__main__ import main
 from keras_structnets.ops.kernels import BACKENDS
@@ -128,3 +140,54 @@ def test_normalization_is_measured_against_keras_own(monkeypatch):
     normalization.main(batch=2, rounds=1)
     (row,) = saved["normalization"].values()
     assert row["ratio"] == pytest.approx(row["keras_ms"] / row["ours_ms"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "table"),
+    [
+        ("noise", "noise", noise.noise_table),
+        ("gap", "noise", noise.gap_table),
+        ("ranks", "ranks", ranks.table),
+    ],
+)
+def test_a_table_is_what_was_measured(name, data, table):
+    found = json.loads((timing.RESULTS / f"{data}.json").read_text(encoding="utf-8"))
+    assert table(found) == (timing.RESULTS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_noise_in_weights_goes_again_and_differs_from_noise_in_pixels(monkeypatch):
+    monkeypatch.setattr(noise, "PIXELS", (60,))
+    monkeypatch.setattr(noise, "WEIGHTS", (2.0,))
+    model = ksn.zoo.build("simnet_2layer", weights="cifar10")
+    monkeypatch.setattr(ksn.zoo, "build", lambda name, weights: model)
+    before = model.get_weights()
+    images = np.random.default_rng(0).integers(0, 255, (50, 32, 32, 3)).astype("uint8")
+    labels = model.predict(images, verbose=0).argmax(axis=-1)
+    record = ksn.zoo.info("simnet_2layer").records["cifar10"]
+    found = noise.measure(record, {"training": (images, labels), "validation": (images, labels)})
+    assert found["training"] == found["validation"] == 1
+    assert found["pixels"]["60"] < 1
+    assert found["weights"]["2.0"] < 1
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_figure_2b_has_a_curve_for_each_network(tmp_path):
+    assert len(figure2b.rows()) == 17
+    recipes = figure2b.rows("digits", epochs=1, most=50)
+    assert set(recipes) == {f"{model}_50" for model in figure2b.LABELS}
+    row = figure2b.train("row", recipes["convnet_1layer_50"], tmp_path)
+    assert row == figure2b.train("row", recipes["convnet_1layer_50"], tmp_path)  # resumed
+    assert (row["channels"], row["epochs"], row["images"]) == (50, 1, 359)
+    (axes,) = figure2b.draw({"row": row}).axes
+    assert [len(line.get_xdata()) for line in axes.lines] == [1, 0, 0]
+
+
+def test_the_last_volumes_are_for_validation(tmp_path):
+    x, y = np.zeros((100, 4, 4, 4, 1), "uint8"), np.arange(100) % 2
+    np.savez(tmp_path / "adrenal3d-train.npz", x_train=x, y_train=y)
+    found = ranks.runs(tmp_path, tmp_path / "runs")
+    recipe = found["volumes linear_mix_a 0"]
+    data = ksn.training.load(recipe.dataset)
+    assert (len(data.x_train), len(data.x_val)) == (2, 98)
+    assert found["series resnet_a 1"].seed == 1

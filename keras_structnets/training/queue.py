@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -55,7 +56,8 @@ def train_queue(
     for folder, path in folders.items():
         keras.utils.clear_session()  # frees the memory of the run before
         with _noted(path, failed):
-            _train_or_resume(path, folder, tensorboard, verbose)
+            recipe = Recipe.read(path)
+            train_or_resume(recipe, folder, tensorboard=tensorboard, verbose=verbose)
     return failed
 
 
@@ -63,18 +65,20 @@ def _name(path):
     return default_folder(Recipe.read(path)).name if path.name == "recipe.toml" else path.stem
 
 
-def _train_or_resume(path, folder, tensorboard, verbose):
-    recipe = fitted_to_weights(Recipe.read(path))
+def train_or_resume(
+    recipe: Recipe, folder: pathlib.Path, *, tensorboard: bool = False, verbose: int = 1
+) -> dict[str, Any]:
+    """Train into `folder`, or resume the run of this recipe that is there; what is in `results.json`."""
+    recipe = fitted_to_weights(recipe)
     if not (folder / "recipe.toml").is_file():
-        train(recipe, folder, tensorboard=tensorboard, verbose=verbose)
-        return
+        return train(recipe, folder, tensorboard=tensorboard, verbose=verbose)
     changed = recipe.difference(Recipe.read(folder / "recipe.toml"))
     if changed:
         raise ValueError(
-            f"train: the run in {str(folder)!r} has another `{changed[0]}` than {str(path)!r}. Undo "
-            "the change, or rename the file for a new run."
+            f"train: the run in {str(folder)!r} has another `{changed[0]}` than the recipe. Undo the "
+            "change, or use another folder for a new run."
         )
-    resume(folder, tensorboard=tensorboard, verbose=verbose)
+    return resume(folder, tensorboard=tensorboard, verbose=verbose)
 
 
 @contextlib.contextmanager
