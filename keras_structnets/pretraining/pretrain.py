@@ -101,6 +101,8 @@ def pretrain(
             f"pretrain: `em_batch_size` {em_batch_size!r} is not for channels='auto'. Use None, or 'keep'."
         )
     checks.integer("pretrain", "batch_size", batch_size)
+    if em_batch_size is not None:
+        checks.integer("pretrain", "em_batch_size", em_batch_size)
     if temperature != "dimension":
         checks.positive("pretrain", "temperature", temperature)
     rng = np.random.default_rng(seed)

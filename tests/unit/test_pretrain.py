@@ -261,7 +261,7 @@ def test_widths_that_another_layer_does_not_take_are_refused(images):
     "options", [{"channels": "all"}, {"channels": "auto", "em_batch_size": 9}, {"em_batch_size": 0}]
 )
 def test_wrong_options_of_pretraining_are_named(options, images):
-    with pytest.raises(ValueError, match="channels|batch_size"):
+    with pytest.raises(ValueError, match="pretrain: .*`(channels|em_batch_size)`"):
         pretrain(simnet(), images, **options)
 
 
