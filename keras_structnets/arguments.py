@@ -123,9 +123,7 @@ def _train(sub):
         help="Set a key of the recipe, or sizes.KEY for an argument of the model, see show NAME. May "
         "be repeated.",
     )
-    sub.add_argument(
-        "--resume", metavar="FOLDER", help="Continue a run that was stopped or killed."
-    )
+    sub.add_argument("--resume", metavar="FOLDER", help="Continue an interrupted run.")
     sub.add_argument("--tensorboard", action="store_true", help="Write logs for TensorBoard too.")
     _add_out(sub)
     recipe_options.add_options(sub)
@@ -189,14 +187,17 @@ def _convert(sub):
         metavar="CONVERSION",
         help="One of `ksn.conversion.list_conversions()`, such as low_rank. Default: linear_mix.",
     )
-    _add_dataset(sub, "The weights are fitted to its images. Default: none, they are projected.")
+    _add_dataset(
+        sub,
+        "Its images are used to fit the weights by least squares. Default: none; the weights are projected.",
+    )
     sub.add_argument(
         "--images",
         dest="n_images",
         type=_positive,
         default=512,
         metavar="INT",
-        help="Images of the data set to fit to. Default: 512.",
+        help="Number of images for the least-squares fit. Default: 512.",
     )
     sub.add_argument(
         "--where", metavar="PATTERN", help="Names of layers to convert, for example 'stage2_*'."
@@ -209,17 +210,25 @@ def _convert(sub):
         help="Leave layers of fewer channels as they are. Default: 8.",
     )
     sub.add_argument(
-        "--budget", type=float, default=0.5, metavar="NUMBER", help="Of low_rank. Default: 0.5."
+        "--budget",
+        type=float,
+        default=0.5,
+        metavar="NUMBER",
+        help="Fraction of the parameters that low_rank keeps. Default: 0.5.",
     )
     sub.add_argument(
-        "--beta", type=float, default=1e6, metavar="NUMBER", help="Of mex_pooling. Default: 1e6."
+        "--beta",
+        type=float,
+        default=1e6,
+        metavar="NUMBER",
+        help="`beta` of the layers of mex_pooling. Default: 1e6, close to max pooling.",
     )
     _add_out(sub, "runs/<model>_<to>")
 
 
 @_command(
     "evaluate",
-    "print the accuracy of a trained model on validation images",
+    "print the accuracy of a trained model on the validation images of a data set",
     "evaluate runs/simnet_2layer_digits --dataset digits",
 )
 def _evaluate(sub):
@@ -276,7 +285,7 @@ def _export(sub):
 
 @_command(
     "bench",
-    "time layers or models against what one would use instead, and write JSON and a plot",
+    "time layers or models against their usual alternatives, and write JSON and a plot",
     "bench layers --backend torch",
 )
 def _bench(sub):
@@ -284,13 +293,18 @@ def _bench(sub):
         "what",
         choices=BENCHMARKS,
         metavar="|".join(BENCHMARKS),
-        help="layers: against other layers of the backend; models: against PyTorch, which has to be "
-        "installed; figure1: that of the low-cost paper.",
+        help="layers: against standard layers of Keras; models: against PyTorch, which must be "
+        "installed; figure1: Figure 1 of the low-cost paper.",
     )
     sub.add_argument(
-        "--only", dest="pattern", metavar="TEXT", help="Time what has TEXT in its name."
+        "--only", dest="pattern", metavar="TEXT", help="Time only those with TEXT in their name."
     )
-    sub.add_argument("--rounds", type=_positive, metavar="INT", help="Turns that each one takes.")
+    sub.add_argument(
+        "--rounds",
+        type=_positive,
+        metavar="INT",
+        help="Timed repetitions of each. The best one counts.",
+    )
     sub.add_argument(
         "--batch-size", type=_positive, metavar="INT", help="Batch size of figure1. Default: 2."
     )
@@ -325,7 +339,7 @@ def _add_dataset(sub, sentence, default=None):
 def _add_out(sub, default="a folder in runs/ after the model and data set"):
     sub.add_argument("--out", metavar="FOLDER", help=f"Folder to write. Default: {default}.")
     sub.add_argument(
-        "--overwrite", action="store_true", help="Replace what an earlier run wrote there."
+        "--overwrite", action="store_true", help="Replace an earlier run in this folder."
     )
 
 

@@ -38,57 +38,59 @@ class Recipe:
         epochs: passes over the training images.
         batch_size: images per step.
         optimizer: "adam", "adamw", "sgd" or "nesterov" (SGD with Nesterov momentum 0.9).
-        learning_rate: the learning rate before the schedule.
+        learning_rate: the initial learning rate, or with a warm-up the highest.
         schedule: "constant"; "cosine", down to zero at the end; "one_cycle", a linear rise from 1/25 of
             the rate over the first 30% of the steps, then a cosine down to zero (Smith and Topin 2019);
             or "step", times `drop_factor` after each of `drop_epochs`.
         warmup_epochs: epochs in which the rate of "cosine" rises from zero, or that of "one_cycle" from
             1/25; 0 for no warm-up of "cosine" and the 30% of "one_cycle".
         drop_epochs: epochs after which the step schedule lowers the rate.
-        drop_factor: what the step schedule multiplies the rate by.
-        weight_decay: decay per step as a share of each weight, times the learning rate. It is no part of
-            the gradient, so momentum does not add to it.
-        l2: share of each weight that is added to its gradient, as by the `weight_decay` of Caffe and the
-            papers; with a momentum of 0.9 it acts like a `weight_decay` ten times as large.
-        clipnorm: largest norm of the gradient of each weight, see `keras.optimizers.Optimizer`; 0 for none.
-        augmentation: operations that are applied in this order: "crop", each image padded with zeros
-            and cropped at a random place; "flip", half of the images mirrored; "resized_crop", a random
-            part of each image resized to the whole; "rand_augment", two operations of RandAugment
-            (Cubuk et al. 2019), drawn for each image. `augment.register` adds others.
-        pad: pixels that "crop" pads on each side.
-        flip: which half "flip" mirrors: "random", drawn in each epoch; or "alternate", each image in
-            every second epoch, from a random one of the first two.
+        drop_factor: the step schedule multiplies the rate by this factor.
+        weight_decay: decoupled weight decay, as in AdamW: each step subtracts `learning_rate *
+            weight_decay * weight` from each weight.
+        l2: L2 regularization: `l2 * weight` is added to the gradient of each weight, as by `weight_decay`
+            in Caffe and in the papers. With a momentum of 0.9 it acts like a `weight_decay` ten times as
+            large.
+        clipnorm: the gradient of each weight is clipped to this norm, see `keras.optimizers.Optimizer`;
+            0 for no clipping.
+        augmentation: operations, applied in this order: "crop" pads each image with zeros and crops it at
+            a random place; "flip" mirrors half of the images; "resized_crop" resizes a random part of
+            each image to the whole size; "rand_augment" applies two random operations of RandAugment
+            (Cubuk et al. 2019) to each image. `augment.register` adds others.
+        pad: number of pixels that "crop" adds on each side.
+        flip: the images that "flip" mirrors: "random" for a random half in each epoch; "alternate" for
+            each image in every second epoch, from a random one of the first two.
         crop_size: (height, width) of the crops and of the model's input, at most `image_size`, (steps,) for
             series, (depth, height, width) for volumes; None for whole images. Validation images are cropped
             in the middle.
-        crop_area: smallest share of the image's area that a resized crop takes.
+        crop_area: smallest area of a resized crop, as a fraction of the image's area.
         small_crop_size: `crop_size` in the first `small_crop_epochs`, for models whose weights do not
             depend on the image size; None for that of the other epochs.
         small_crop_epochs: epochs of training on small crops.
         mix: "none", or "mixup" or "cutmix" by Keras' layers of these names.
-        label_smoothing: share of each label that is spread over all classes.
-        ema: momentum of an exponential moving average of the weights, which replaces them in
-            validation and at the end; 0 for none.
-        select: the epoch whose weights and accuracy are kept: "last", or "best_val_loss" for that of the
-            lowest validation loss, which makes the accuracy a little too good.
-        normalize: whether pixels are normalized to ImageNet's mean and deviation; False divides them by
-            255 alone.
-        pretrain: what of a SimNet starts from the training images, without their labels: "none",
-            "whitening" for its convolutions, or "mixture" for its similarities too.
+        label_smoothing: fraction of each label that is spread over all classes.
+        ema: momentum of an exponential moving average of the weights. The average is validated and saved
+            instead of the weights. 0 for no average.
+        select: the epoch whose weights and accuracy are kept: "last"; or "best_val_loss", the epoch of the
+            lowest validation loss, whose validation accuracy is slightly optimistic.
+        normalize: whether to normalize pixels by ImageNet's mean and standard deviation; False only
+            divides them by 255.
+        pretrain: unsupervised pre-training of a SimNet on the training images: "none"; "whitening" of its
+            convolutions; or "mixture" of its similarities too.
         weights: the data set of one of `keras_structnets.zoo.info(model).records`, or the path of a weights
-            file, to start from; None for random weights. Images are resized to those of the record unless
-            `image_size` says otherwise, and the classifier is new where the classes are others.
-        freeze: whether to train the head alone and keep what `weights` gives to the layers before it.
-        seed: of the initial weights and of the order and augmentation of the images.
-        image_size: (height, width) that all images are resized to; None for that of the first one.
+            file, to start from; None for random weights. Without `image_size`, images are resized to the
+            size of the record. For other classes the classifier starts from random weights.
+        freeze: whether to train only the classifier, and to keep the other weights from `weights`.
+        seed: seed of the initial weights, and of the order and augmentation of the images.
+        image_size: (height, width) to resize all images to; None for the size of the first image.
         channels: 1 for grey and 3 for colour images; None for colour if any image has it, see `load`.
-        validation_fraction: share of each class of a folder that is used for validation.
-        holdout_last_per_class: use the last so many images of each class by file name
-            for validation instead.
+        validation_fraction: fraction of each class of a folder that is used for validation.
+        holdout_last_per_class: number of images of each class, the last by file name, that are used for
+            validation instead.
         sizes: the architecture's own arguments, see `keras_structnets.zoo.info(model).sizes`.
 
     Raises:
-        ValueError: for a value that cannot be, naming the key.
+        ValueError: for an invalid value, naming the key.
 
     Example:
         >>> recipe = ksn.training.Recipe("simnet_2layer", epochs=30, schedule="cosine")

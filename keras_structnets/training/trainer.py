@@ -34,16 +34,16 @@ def train(
     tensorboard: bool = False,
     verbose: int = 1,
 ) -> dict[str, Any]:
-    """Train what `recipe` says, and write the run's folder.
+    """Train a model as described by `recipe`, and write the folder of the run.
 
     The folder `out` gets `<name>.keras`, `history.csv`, `curves.png`, `confusion.png`, `recipe.toml`,
     `card.md` and `results.json`, where `<name>` is the folder's own name. The accuracy is that of the
     last epoch on the validation images, or with `select = "best_val_loss"` that of the epoch of the
     lowest validation loss. The saved model is loaded again and must predict the same.
 
-    The run's state is saved after each epoch, and `resume` continues after a kill at any moment. Every
-    file is written whole or not at all. If the loss is not finite, the run stops, and the folder keeps
-    the model of the last good epoch.
+    The state of the run is saved after each epoch, so `resume` continues a run that was killed at any
+    moment. Files are written atomically. If the loss is not finite, the run stops, and the folder keeps
+    the model of the last epoch with a finite loss.
 
     Args:
         recipe: a `Recipe`.
@@ -53,14 +53,14 @@ def train(
         verbose: 1 shows Keras' progress bar, 2 one line per epoch, 0 nothing.
 
     Returns:
-        What is in `results.json`, as a dict.
+        The content of `results.json`, as a dict.
 
     Raises:
         ValueError: if the folder holds an earlier run, the data or the recipe do not fit the model,
-            or the loss is not a number.
+            or the loss is not finite.
         ImportError: if the extra `train`, or with `tensorboard` the extra of that name, is not installed.
         OSError: if the disk is full or the folder cannot be written; nothing that was there is lost.
-        RuntimeError: if the saved model does not predict what the trained one does.
+        RuntimeError: if the predictions of the saved model differ from those of the trained one.
 
     Example:
         >>> recipe = ksn.training.Recipe("convnet_1layer", epochs=1, batch_size=719)
@@ -91,7 +91,7 @@ def resume(out: Path, *, tensorboard: bool = False, verbose: int = 1) -> dict[st
         verbose: see `train`.
 
     Returns:
-        What is in `results.json`, as a dict.
+        The content of `results.json`, as a dict.
 
     Raises:
         ValueError: if the folder holds no run, or one of another backend.

@@ -225,21 +225,22 @@ def build(
         architecture: one of `list_models()`.
         input_shape: (height, width, channels) of images, channels last; (steps, channels) of series or
             (depth, height, width, channels) of volumes for a network whose `info(architecture).ranks`
-            have 1 or 3; None for the architecture's own, or that of the trained weights.
+            have 1 or 3; None for the default of the architecture or of the trained weights.
         num_classes: number of outputs; None for 10, or that of the trained weights. With trained weights
-            and another number, what depends on it starts from random weights, and a warning says so.
+            and another number, the classifier starts from random weights, with a warning.
         classifier_activation: activation of the outputs; None gives logits.
-        include_top: False stops at the features [b, *spatial, c], before the classifier.
+        include_top: whether to include the classifier; False returns the features [b, *spatial, c].
         pooling: with include_top=False, "avg" or "max" pools the features to [b, c].
-        include_preprocessing: True takes raw pixels 0..255 and normalizes them inside the model, or as
-            the trained weights need it; "rescale" divides them by 255 alone; False takes pixels that are
-            normalized already. Series are always taken as they are.
-        weights: None for random ones; the data set of one of `info(architecture).records`, whose weights come
-            with the package; or the path of a `.weights.h5` or `.keras` file of the same model: the same
-            name, num_classes, include_top and sizes; or the address of such a file with its checksum,
+        include_preprocessing: True normalizes raw pixels 0..255 inside the model, in the way the trained
+            weights need; "rescale" only divides them by 255; False expects normalized pixels. Series are
+            never normalized.
+        weights: None for random weights; the data set of one of `info(architecture).records`, whose weights
+            come with the package; the path of a `.weights.h5` or `.keras` file of a model with the same
+            name, num_classes, include_top and sizes; or the URL of such a file with its checksum,
             "https://...#sha256=...", which is downloaded once.
-        name: of the model; None is that of the architecture. Two models in one need two names.
-        **sizes: the architecture's own arguments, see `info(architecture).sizes`.
+        name: name of the model; None for the name of the architecture. Give two models different names
+            before you combine them.
+        **sizes: arguments of the architecture, see `info(architecture).sizes`.
 
     Returns:
         A `keras.Model` from [b, *input_shape] to [b, num_classes], whose layer `logits` makes the
