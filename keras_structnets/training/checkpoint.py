@@ -1,11 +1,13 @@
 """A run's state on disk: all that the rest of the run depends on."""
 
 import csv
+import functools
 import io
 import json
 import pathlib
 import time
 import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -69,6 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
             "backend": keras.backend.backend(),
             "recipe": self.recipe.text(),
             "data": self.batches.fingerprint,
+            "teacher": self._teacher_fingerprint(),
             "history": self.history,
             "seconds": self.seconds,
         }
@@ -144,8 +147,19 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{str(self.path.parent)!r} began. Restore them, or begin again with --overwrite."
             )
 
+        if about.get("teacher") != self._teacher_fingerprint():
+            raise ValueError(
+                f"train: the weights of the `teacher` {self.recipe.teacher!r} were changed since the run in "
+                f"{str(self.path.parent)!r} began. Restore them, or begin again with --overwrite."
+            )
+
+    def _teacher_fingerprint(self):
+        teacher = getattr(self.model, "teacher", None)
+        return teacher and functools.reduce(lambda c, w: zlib.crc32(w, c), teacher.get_weights(), 0)
+
     def _variables(self):
-        named = {f"model_{i}": v for i, v in enumerate(self.model.variables)}
+        network = getattr(self.model, "student", self.model)  # of a distiller
+        named = {f"model_{i}": v for i, v in enumerate(network.variables)}
         return named | {f"optimizer_{i}": v for i, v in enumerate(self.model.optimizer.variables)}
 
 

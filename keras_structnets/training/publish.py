@@ -14,6 +14,7 @@ from keras_structnets.signatures import Path
 from keras_structnets.training import _io, report
 from keras_structnets.training.datasets import images_of
 from keras_structnets.training.evaluate import accuracy
+from keras_structnets.training.finetune import is_saved
 from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import load_model
 from keras_structnets.training.trainer import flops_of
@@ -52,6 +53,11 @@ def publish(
     folders = [pathlib.Path(path) for path in runs]
     recipes, found = zip(*map(_read, folders), strict=True)
     _refuse_others(folders, recipes)
+    if is_saved(recipes[0]):
+        raise ValueError(
+            f"publish: {str(folders[0])!r} trained the model {recipes[0].model!r}, and records are of "
+            "models of the zoo. Share its .keras file instead."
+        )
     recipe, dataset = recipes[0], report.dataset_name(recipes[0].dataset)
     out = pathlib.Path(out or pathlib.Path("zoo", f"{recipe.model}_{dataset}"))
     _io.refuse_earlier_run(out, overwrite)

@@ -31,7 +31,8 @@ class Recipe:
     """What to train, on what, and how.
 
     Args:
-        model: a name of the zoo.
+        model: a name of the zoo; or a trained model to train further, a `.keras` file or the folder of
+            a run or of `structnets convert`.
         dataset: "digits", "cifar10", "cifar100", "svhn", "stl10", "tiny_imagenet", or the path of a
             folder with one sub-folder of images per class, of such a folder as .tar or .zip, or of a
             .npz, see `load`.
@@ -81,6 +82,12 @@ class Recipe:
             file, to start from; None for random weights. Without `image_size`, images are resized to the
             size of the record. For other classes the classifier starts from random weights.
         freeze: whether to train only the classifier, and to keep the other weights from `weights`.
+        teacher: a trained model to distill: the folder of a run, the name or folder of a record, or a
+            `.keras` file, for the same input shape and classes. Use the teacher's own split of the data
+            set. Otherwise it was trained on some of the validation images.
+        distillation: weight of the teacher's loss, between 0 and 1; the labels have the rest.
+        distillation_temperature: both logits are divided by it in the teacher's loss, see
+            `keras.distillation.LogitsDistillation`.
         seed: seed of the initial weights, and of the order and augmentation of the images.
         image_size: (height, width) to resize all images to; None for the size of the first image.
         channels: 1 for grey and 3 for colour images; None for colour if any image has it, see `load`.
@@ -127,6 +134,9 @@ class Recipe:
     pretrain: str = "none"
     weights: str | None = None
     freeze: bool = False
+    teacher: str | None = None
+    distillation: float = 0.5
+    distillation_temperature: float = 3.0
     seed: int = 0
     image_size: Sequence[int] | None = None
     channels: int | None = None
@@ -309,14 +319,14 @@ def _channels(name, value):
 
 _CHECKS = {
     "model dataset": _text,
-    "weights": _text_or_none,
+    "weights teacher": _text_or_none,
     "freeze normalize": _bool,
     "epochs batch_size": _integer(1),
     "pad small_crop_epochs seed holdout_last_per_class": _integer(0),
     "optimizer schedule flip mix pretrain select": _choice,
-    "learning_rate drop_factor": _number(),
+    "learning_rate drop_factor distillation_temperature": _number(),
     "warmup_epochs weight_decay l2 clipnorm": _number(includes=(0,)),
-    "crop_area": _number(0, 1, includes=(1,)),
+    "crop_area distillation": _number(0, 1, includes=(1,)),
     "label_smoothing ema": _number(0, 1, includes=(0,)),
     "validation_fraction": _number(0, 1),
     "drop_epochs": _epochs,

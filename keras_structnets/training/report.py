@@ -28,7 +28,7 @@ def record_card_of(folder):
 
 def record_card(folder, results, recipe):
     """The text of `card.md` for a run or a record."""
-    info, name, images = zoo.info(results["model"]), folder.resolve().name, results["images"]
+    info, name, images = _info(results["model"]), folder.resolve().name, results["images"]
     lines = [
         f"# {name}",
         "",
@@ -68,6 +68,13 @@ def _selected(run):
     return "after the last epoch; no epoch was chosen"
 
 
+def _info(model):
+    """What the zoo knows of a model, or what stands in the card of a trained one."""
+    if model in zoo.list_models():
+        return zoo.info(model)
+    return zoo.ModelInfo(model_name(model), "Not a model of the zoo", "a trained model", {}, (), {})
+
+
 def _commands(folder, name, info, results):
     """How to train and use the model in a shell."""
     if results["weights"]["file"].endswith(".keras"):
@@ -102,6 +109,7 @@ def _facts(folder, info, results, recipe):
         "FLOPs for one image": f"{results['flops']:,}" if results["flops"] else "not known",
         "weights": f"{weights['dtype']}{size}, {weights['accuracy']:.2%}",
         "input": f"{' x '.join(map(str, results['input_shape']))}, raw pixels 0..255",
+        "teacher": recipe.teacher,
         "classes": ", ".join(results["class_names"]),
     }
     return {key: value for key, value in facts.items() if value}
@@ -132,15 +140,24 @@ def dataset_name(dataset):
     return name.removesuffix(ending)
 
 
+def model_name(model):
+    """A name of the zoo, or that of a file or folder without its ending."""
+    return pathlib.Path(model).resolve().name.removesuffix(".keras")
+
+
 def default_folder(recipe):
     """`runs/<model>_<dataset>`."""
-    return pathlib.Path("runs", f"{recipe.model}_{dataset_name(recipe.dataset)}")
+    return pathlib.Path("runs", f"{model_name(recipe.model)}_{dataset_name(recipe.dataset)}")
 
 
 def title(dataset):
     """A data set's name as readers know it."""
     name = dataset_name(dataset)
     return DATASETS[name].title if name in DATASETS else TITLES.get(name, name)
+
+
+def _title(recipe):
+    return f"{model_name(recipe.model)} on {title(recipe.dataset)}"
 
 
 def standard_error(results):
@@ -257,7 +274,7 @@ def draw_curves(path, history, recipe):
         axes.set(xlabel="epoch", ylabel=measure)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(f"{recipe.model} on {title(recipe.dataset)}")
+    figure.suptitle(_title(recipe))
     _io.write_by(path, lambda file: figure.savefig(file, dpi=120))
 
 
@@ -276,7 +293,11 @@ def draw_confusion(path, predictions, data, recipe):
     axes = figure.subplots()
     image = axes.imshow(counts / counts.sum(1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the class")
-    axes.set(xlabel="predicted", ylabel="class", title=f"{recipe.model} on {title(recipe.dataset)}")
+    axes.set(
+        xlabel="predicted",
+        ylabel="class",
+        title=f"{model_name(recipe.model)} on {title(recipe.dataset)}",
+    )
     if len(names) <= 20:
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)

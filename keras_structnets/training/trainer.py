@@ -15,6 +15,7 @@ from keras_structnets.training._io import require
 from keras_structnets.training.augment import Batches, center_crop, one_hot
 from keras_structnets.training.checkpoint import Checkpoint
 from keras_structnets.training.datasets import images_of
+from keras_structnets.training.distillation import SAMPLE, distilled, gives_probabilities
 from keras_structnets.training.environment import environment
 from keras_structnets.training.evaluate import accuracy
 from keras_structnets.training.pretraining import build_model, pretrain_from
@@ -70,6 +71,7 @@ def train(
     """
     out = pathlib.Path(out or report.default_folder(recipe))
     _io.refuse_earlier_run(out, overwrite)
+    finetune.refuse_own_folder(recipe, out)
     recipe = finetune.fitted_to_weights(recipe)
     with _io.held(out):
         _io.write(out / COMING, recipe.text(f"structnets train --resume {out}"))
@@ -206,6 +208,7 @@ class _Phase:
     """A part of the training in which all images have one size."""
 
     model: keras.Model
+    fitted: keras.Model  # the same, or a distiller of it
     batches: Batches
     end: int  # the epoch after its last
 
@@ -219,13 +222,7 @@ def _phases(recipe, data):
     for size, end in ends.items():
         model = build_model(recipe, data, size)
         batches = Batches(data.x_train, data.y_train, len(data.class_names), recipe, size)
-        model.compile(
-            recipe.make_optimizer(len(batches)),
-            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-            metrics=["accuracy"],
-        )
-        model.optimizer.build(model.trainable_variables)
-        phases.append(_Phase(model, batches, end))
+        phases.append(_Phase(model, _compiled(model, recipe, data, len(batches)), batches, end))
     first, last = ([w.shape for w in phases[i].model.weights] for i in (0, -1))
     if first != last:
         raise ValueError(
@@ -233,6 +230,21 @@ def _phases(recipe, data):
             "the same weights for all sizes. Remove the key, or use a model that pools over the image."
         )
     return phases
+
+
+def _compiled(model, recipe, data, steps_per_epoch):
+    """What is fitted, the model or a distiller of it, with its loss and a built optimizer."""
+    fitted = distilled(model, recipe, data) if recipe.teacher else model
+    from_logits = bool(recipe.teacher) or (
+        finetune.is_saved(recipe) and not gives_probabilities(model, data.x_val[:SAMPLE])
+    )
+    fitted.compile(
+        recipe.make_optimizer(steps_per_epoch),
+        keras.losses.CategoricalCrossentropy(from_logits, recipe.label_smoothing),
+        metrics=["accuracy"],
+    )
+    fitted.optimizer.build(fitted.trainable_variables)
+    return fitted
 
 
 def _clear(out):
@@ -243,7 +255,7 @@ def _clear(out):
 
 def _fit(phase, recipe, data, out, logs, verbose):
     """Fit one phase, from the checkpoint if there is one; the `Checkpoint` of its end."""
-    model, state = phase.model, Checkpoint(out, recipe, phase.batches)
+    model, state = phase.fitted, Checkpoint(out, recipe, phase.batches)
     state.set_model(model)
     done = 0
     if state.path.is_file():
@@ -252,7 +264,7 @@ def _fit(phase, recipe, data, out, logs, verbose):
             print(f"{out}: {done} of {recipe.epochs} epochs are done")
     else:
         if recipe.pretrain != "none":
-            pretrain_from(model, recipe, data, verbose)
+            pretrain_from(phase.model, recipe, data, verbose)
         state.save()
     if done < phase.end:
         _fit_from(done, phase, recipe, data, state, logs, verbose)
@@ -267,7 +279,7 @@ def _fit(phase, recipe, data, out, logs, verbose):
 def _fit_from(done, phase, recipe, data, state, logs, verbose):
     """Run the epochs of a phase from `done`; a ValueError if the loss is not finite."""
     average = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
-    fitted = phase.model.fit(
+    history = phase.fitted.fit(
         phase.batches,
         epochs=phase.end,
         initial_epoch=done,
@@ -281,7 +293,7 @@ def _fit_from(done, phase, recipe, data, state, logs, verbose):
         callbacks=[keras.callbacks.TerminateOnNaN(), state, *average, *logs],
         verbose=verbose,
     )
-    if not np.isfinite(fitted.history["loss"][-1]):
+    if not np.isfinite(history.history["loss"][-1]):
         _stop_at_last_good_epoch(phase.model, recipe, state, state.path.parent)
 
 
