@@ -12,6 +12,7 @@ from keras_structnets import checks
 from keras_structnets.conversion.graph import copied, input_shape_of, is_graph, layers_of, watched
 from keras_structnets.conversion.registry import SAVING, Options, Replacement, conversion_of
 from keras_structnets.conversion.report import ConvertedLayer, Report
+from keras_structnets.conversion.statistics import set_statistics
 from keras_structnets.zoo.flops import flops
 
 BATCH = 32
@@ -42,7 +43,8 @@ def convert(
     closest to the old kernel: its orthogonal projection, or its truncated SVD. With `images` the
     weights (of a pair, those of its second convolution) are the least-squares fit of the layer's
     output before its activation, on what reaches the layer in `model`: in closed form, from sums over
-    batches. Circulant convolutions are always projected.
+    batches. Circulant convolutions are always projected. Means and variances of batch normalization are
+    estimated again on the images if the error of the model's output falls by it.
 
     A convolution is replaced only where that saves parameters or FLOPs.
 
@@ -82,6 +84,8 @@ def convert(
     new_model = copied(model, {key: target.replacement for key, target in targets.items()})
     what = f"{NOISE} inputs of noise" if images is None else f"{len(data[0])} images"
     errors = _errors(model, new_model, targets, data)
+    if images is not None:
+        errors = _with_statistics(model, new_model, targets, data, errors)
     rows = [_row(target, errors[key]) for key, target in targets.items()]
     parameters = (model.count_params(), new_model.count_params())
     counts = _both(_flops(model), _flops(new_model))
@@ -237,6 +241,20 @@ def _errors(model, new_model, targets, data):
             new = keras.tree.flatten(new_model(batch, training=False))
             squares[id(model)] += sum(map(_squares, old, new))
     return {key: float(np.sqrt(d / n)) if n else 0.0 for key, (d, n) in squares.items()}
+
+
+def _with_statistics(model, new_model, targets, data, errors):
+    """The errors after the statistics of batch normalization are estimated again, if that helps."""
+    found = [errors]
+
+    def is_better() -> bool:
+        changed = _errors(model, new_model, targets, data)
+        if changed[id(model)] < errors[id(model)]:
+            found.append(changed)
+        return len(found) > 1
+
+    set_statistics(new_model, _batches(data), is_better)
+    return found[-1]
 
 
 def _row(target, error):

@@ -201,6 +201,47 @@ def test_images_lower_the_error_of_every_layer(to):
         assert errors[0] < errors[1], name
 
 
+def normalized(form=1.0):
+    """Convolutions of mostly positive kernels, batch normalization that knows the statistics of `x`."""
+    x = np.cumsum(random(64, 8, 8, 8), axis=1) / 2
+    model = keras.Sequential([keras.Input((8, 8, 8))])
+    for i in range(3):
+        model.add(L.Conv2D(8, 3, padding="same", use_bias=False))
+        kernel = random(3, 3, 8, 8, seed=i)
+        model.layers[-1].set_weights([form * (np.abs(kernel) + 0.3 * kernel)])
+        model.add(L.BatchNormalization(momentum=0.5))
+        model.add(L.ReLU())
+    for _ in range(20):
+        model(x, training=True)
+    return model, x
+
+
+def statistics(model):
+    return [w for layer in model.layers[1::3] for w in layer.get_weights()[2:]]
+
+
+def test_statistics_are_estimated_again_on_images():
+    model, x = normalized()
+    new, report = ksn.convert(model, images=x)
+    old = keras.models.clone_model(new)
+    old.set_weights(new.get_weights())
+    for layer, of_old in zip(old.layers[1::3], model.layers[1::3], strict=True):
+        layer.set_weights(of_old.get_weights())
+    assert error(model, new, x) < 0.9 * error(model, old, x)
+    assert report.error == pytest.approx(error(model, new, x), rel=1e-3)
+    assert all(layer.momentum == 0.5 for layer in new.layers[1::3])
+
+
+def test_statistics_stay_where_others_do_not_help():
+    form = np.eye(8) * np.ones((3, 3, 1, 1))  # what `linear_mix` keeps
+    form[1, 1] = 1.0
+    model, _ = normalized(form)
+    new, report = ksn.convert(model, images=random(4, 8, 8, 8, seed=9))
+    assert report.error < 1e-5
+    for found, wanted in zip(statistics(new), statistics(model), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_least_squares_of_shared_and_own_regressors_is_that_of_numpy():
     rng = np.random.default_rng(0)
     shared, own, y = rng.normal(size=(50, 4)), rng.normal(size=(3, 50, 2)), rng.normal(size=(50, 2))
