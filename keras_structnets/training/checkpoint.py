@@ -52,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
         losses = (row["val_loss"] for row in self.history)
         lowest = min(filter(np.isfinite, losses), default=np.inf)
         if self.recipe.select == "best_val_loss" and logs["loss"] < lowest:
-            variables = enumerate(self.model.variables)
+            variables = enumerate(self._network().variables)
             self.best = {f"best_{i}": np.array(_array(v)) for i, v in variables}
 
     def on_epoch_end(self, epoch, logs=None):
@@ -82,7 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Give the model the weights that the recipe selects; the number of their epoch."""
         if not self.best:
             return len(self.history)
-        for variable, value in zip(self.model.variables, self.best.values(), strict=True):
+        for variable, value in zip(self._network().variables, self.best.values(), strict=True):
             variable.assign(value)
         losses = [row["val_loss"] for row in self.history]
         return 1 + losses.index(min(filter(np.isfinite, losses)))
@@ -146,7 +146,6 @@ class Checkpoint(keras.callbacks.Callback):
                 f"train: the images of {self.recipe.dataset!r} were changed since the run in "
                 f"{str(self.path.parent)!r} began. Restore them, or begin again with --overwrite."
             )
-
         if about.get("teacher") != self._teacher_fingerprint():
             raise ValueError(
                 f"train: the weights of the `teacher` {self.recipe.teacher!r} were changed since the run in "
@@ -157,9 +156,11 @@ class Checkpoint(keras.callbacks.Callback):
         teacher = getattr(self.model, "teacher", None)
         return teacher and functools.reduce(lambda c, w: zlib.crc32(w, c), teacher.get_weights(), 0)
 
+    def _network(self):
+        return getattr(self.model, "student", self.model)  # of a distiller
+
     def _variables(self):
-        network = getattr(self.model, "student", self.model)  # of a distiller
-        named = {f"model_{i}": v for i, v in enumerate(network.variables)}
+        named = {f"model_{i}": v for i, v in enumerate(self._network().variables)}
         return named | {f"optimizer_{i}": v for i, v in enumerate(self.model.optimizer.variables)}
 
 

@@ -13,7 +13,8 @@ from keras_structnets.training.recipe import Recipe
 from keras_structnets.training.saved import file_of, load_model
 from keras_structnets.zoo import records
 
-OF_ZOO = ("weights", "freeze", "pretrain", "small_crop_size", "sizes")  # keys for zoo models alone
+# keys for models of the zoo alone
+OF_ZOO = ("weights", "freeze", "pretrain", "small_crop_size", "sizes", "normalize")
 
 
 def is_saved(recipe: Recipe) -> bool:

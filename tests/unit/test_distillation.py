@@ -73,7 +73,7 @@ def test_a_teacher_stays_as_it_is_and_its_student_learns_if_both_are_one_file(fo
 def test_a_run_with_a_teacher_that_was_stopped_ends_as_one_that_was_not(
     folder, tmp_path, monkeypatch, number
 ):
-    recipe = recipe_of(folder, ema=0.9, schedule="cosine")
+    recipe = recipe_of(folder, ema=0.9, schedule="cosine", select="best_val_loss")
     training.train(recipe, tmp_path / "whole", verbose=0)
     train_and_stop(tmp_path / "run", monkeypatch, number, recipe=recipe)
     training.resume(tmp_path / "run", verbose=0)
@@ -181,10 +181,10 @@ def test_a_teacher_of_other_class_names_is_refused(folder, tmp_path):
         training.train(recipe, tmp_path / "run", verbose=0)
 
 
-@pytest.mark.parametrize("key", ["weights", "pretrain", "sizes"])
+@pytest.mark.parametrize("key", ["weights", "pretrain", "sizes", "normalize"])
 def test_keys_of_the_zoo_are_refused_for_a_saved_model(folder, tmp_path, key):
-    value = {"weights": "digits", "pretrain": "whitening", "sizes": {"filters": 4}}[key]
-    recipe = dataclasses.replace(recipe_of(folder), **{key: value})
+    values = {"weights": "digits", "pretrain": "whitening", "sizes": {"filters": 4}}
+    recipe = dataclasses.replace(recipe_of(folder), **{key: values.get(key, False)})
     with pytest.raises(ValueError, match=f"`{key}` is for models of the zoo"):
         training.train(recipe, tmp_path / "run", verbose=0)
 
