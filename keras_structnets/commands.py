@@ -17,7 +17,7 @@ from keras_structnets.training.evaluate import split_of
 from keras_structnets.training.pretraining import pretrain_and_save
 from keras_structnets.training.queue import train_queue
 from keras_structnets.training.reproduce import rows as find_rows
-from keras_structnets.training.saved import load_model
+from keras_structnets.training.saved import class_names, file_of, load_model
 
 _CALIBRATION = 256  # images
 
@@ -153,9 +153,11 @@ def export(model, path, weights, batch_size, precision, dataset):
     if dataset is not None:
         images = training_images(dataset, network, _CALIBRATION, split_of(model, weights))
     options = {"batch_size": batch_size, "precision": precision, "calibration": images}
+    names = class_names(file_of(model, weights))
+    metadata = {"model": network.name} | ({"class_names": "\n".join(names)} if names else {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is printed says the same
-        print(inference.export(network, path, **options))
+        print(inference.export(network, path, metadata=metadata, **options))
 
 
 def bench(what, pattern, rounds, batch_size, device, out):

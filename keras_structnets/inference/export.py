@@ -16,6 +16,7 @@ import numpy as np
 from keras_structnets import checks
 from keras_structnets.inference.form import simplify
 from keras_structnets.inference.formats import FORMATS, INSTALL, NOT_IN_EXTRA, missing
+from keras_structnets.inference.metadata import checked_texts
 from keras_structnets.inference.plain import SpectralFilter
 from keras_structnets.inference.precision import batches
 from keras_structnets.inference.predictor import size_and_type
@@ -71,6 +72,7 @@ def export(
     batch_size: int | None = None,
     precision: str = "float32",
     calibration: Tensor = None,
+    metadata: dict[str, str] | None = None,
 ) -> Exported:
     """Write a model as a file for another runtime, and compare what it computes there.
 
@@ -102,6 +104,8 @@ def export(
         precision: "float32", "float16" or "int8".
         calibration: images as the model was trained on, [n, *input], 100 or more. int8 takes its ranges from
             them; every precision is compared on them.
+        metadata: texts for those who run the file, {name: text}; the command line writes the model and, one
+            a line, its `class_names`. StableHLO has no place for them.
 
     Returns:
         An `Exported`. Without the runtime nothing is compared: `note` and a warning say so.
@@ -127,6 +131,7 @@ def export(
     precision = checks.one_of("export", "precision", precision, PRECISIONS)
     images = _calibration(model, precision, calibration)
     write = _writer(kind, precision, images)
+    texts = checked_texts(metadata or {})
     form = simplify(model)
     notes = []
     if precision == "int8" and any(isinstance(layer, SpectralFilter) for layer in form.layers):
@@ -134,6 +139,8 @@ def export(
     with _beside(path) as folder:
         written = folder / path.name
         _write(kind, write, form, written, batch_size, precision)
+        if texts and kind.describe:
+            kind.describe(written, texts)
         if len(missing(kind.runtimes)) < len(kind.runtimes):
             difference, agreement = _compared(kind, model, written, batch_size, precision, images)
         else:

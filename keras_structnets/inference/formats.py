@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_structnets.inference import precision, runtimes
+from keras_structnets.inference import metadata, precision, runtimes
 from keras_structnets.inference.graph import stateless
 from keras_structnets.inference.precision import by_keras
 
@@ -31,6 +31,7 @@ class Format:
         load: loads a path, and returns a function from an array to an array.
         fixed: the backends that write it for a fixed number of images alone.
         beside: suffixes of more files that belong to it.
+        describe: adds texts to a file: `describe(path, texts)`; None where it has no place for them.
         float16: writes it with weights in float16, on TensorFlow; takes what `write` takes.
         int8: writes it in int8, on TensorFlow; takes calibration images too.
     """
@@ -42,6 +43,7 @@ class Format:
     load: Callable
     fixed: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    describe: Callable | None = None
     float16: Callable | None = None
     int8: Callable | None = None
 
@@ -79,6 +81,7 @@ FORMATS = {
         ("onnxruntime",),
         runtimes.onnx,
         fixed=("jax",),
+        describe=metadata.onnx,
         float16=precision.onnx_float16,
         int8=precision.onnx_int8,
     ),
@@ -89,6 +92,7 @@ FORMATS = {
         ("ai_edge_litert", "tensorflow"),
         runtimes.litert,
         fixed=("torch",),
+        describe=metadata.litert,
         float16=precision.litert_float16,
         int8=precision.litert_int8,
     ),
@@ -99,6 +103,7 @@ FORMATS = {
         ("openvino",),
         runtimes.openvino,
         beside=(".bin",),
+        describe=metadata.openvino,
         float16=precision.openvino_float16,
     ),
     "": Format(
@@ -107,7 +112,15 @@ FORMATS = {
         {"tensorflow": (), "jax": ("tensorflow",)},
         ("tensorflow",),
         runtimes.saved_model,
+        describe=metadata.saved_model,
     ),
-    ".pt2": Format("PyTorch export", _pt2, {"torch": ()}, ("torch",), runtimes.torch),
+    ".pt2": Format(
+        "PyTorch export",
+        _pt2,
+        {"torch": ()},
+        ("torch",),
+        runtimes.torch,
+        describe=metadata.torch,
+    ),
     ".stablehlo": Format("StableHLO", _stablehlo, {"jax": ()}, ("jax",), runtimes.stablehlo),
 }

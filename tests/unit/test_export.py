@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -196,6 +197,41 @@ def test_a_precision_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         message = "is written on TensorFlow. Use KERAS_BACKEND=tensorflow"
         replace(monkeypatch, SOME, int8=print)
     assert_refused(message, tiny(), path, precision="int8", calibration=images)
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in HERE if suffix != ".stablehlo"])
+def test_a_file_holds_texts(suffix, tmp_path):
+    skip_without(suffix)
+    if suffix == ".onnx" and BACKEND == "torch":
+        pytest.importorskip("onnx")
+    path, names = tmp_path / f"a{suffix}", "cat\nh\u00e9ron <grey> & white"
+    batch_size = 1 if BACKEND in formats.FORMATS[suffix].fixed else None
+    texts = {"class_names": names, "made_by": "me"}
+    ksn.inference.export(tiny(), path, batch_size=batch_size, metadata=texts)
+    assert text_in(path, "class_names") == names
+    assert text_in(path, "made_by") == "me"
+
+
+def text_in(path, name):
+    """What those who run the file read."""
+    if path.suffix == ".onnx":
+        session = importlib.import_module("onnxruntime").InferenceSession(str(path))
+        return session.get_modelmeta().custom_metadata_map[name]
+    if path.suffix == ".tflite":
+        return zipfile.ZipFile(path).read(f"{name}.txt").decode("utf-8")
+    if path.suffix == ".xml":
+        model = importlib.import_module("openvino").Core().read_model(path)
+        return model.get_rt_info(["model_info", name]).value
+    if path.suffix == ".pt2":
+        extra = {name: ""}
+        importlib.import_module("torch").export.load(str(path), extra_files=extra)
+        return extra[name]
+    return (path / "assets.extra" / f"{name}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("texts", [{"class_names": ["cat", "dog"]}, {"a name": "x"}])
+def test_metadata_are_texts(texts, tmp_path):
+    assert_refused("`metadata` must be strings", tiny(), tmp_path / f"a{SOME}", metadata=texts)
 
 
 def test_any_file_is_compared_on_the_images_that_are_given(tmp_path):
