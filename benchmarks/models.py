@@ -3,17 +3,21 @@
     structnets bench models [--backend jax|torch|tensorflow] [--device DEVICE]
 
 Times a training step (Adam, cross entropy, 128 images of 32x32) and prediction for 1 and for 256 images.
-Ours run as Keras compiles them for `fit` and `predict`, and in `zoo.predictor`. The modules of
+Ours run as Keras compiles them for `fit` and `predict`, in `zoo.predictor`, and as exported files in LiteRT,
+ONNX Runtime and OpenVINO where the backend writes these for any number of images. The modules of
 benchmarks/pytorch_reference run eagerly. Both have the same weights, and their outputs are compared first.
 "times faster" is the median over the rounds of the reference's time over ours.
 """
 
 import importlib.util
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
 
 import keras_structnets as ksn
+from keras_structnets.inference.formats import FORMATS, missing
 
 from . import timing
 
@@ -54,7 +58,7 @@ def measure(name, reference, rounds):
             return theirs(images[:n]).cpu().numpy()
 
     theirs.eval()
-    ours = {"": model.predict_on_batch, ", predictor": ksn.zoo.predictor(model)}
+    ours = {"": model.predict_on_batch, ", predictor": ksn.zoo.predictor(model)} | exported(model)
     expected = predict(BATCH)
     errors = [np.abs(f(x[:BATCH]) - expected).max() / np.abs(expected).max() for f in ours.values()]
     assert max(errors) < 1e-4, (name, errors)
@@ -71,6 +75,21 @@ def measure(name, reference, rounds):
         "theirs": lambda: reference.train_step(theirs, optimizer, images[:BATCH], labels),
     }
     return found | timing.compare(steps, rounds, "ours", "theirs", "training", 2)
+
+
+def exported(model):
+    """{", format": what runs the file} of the formats that the backend writes for any number of images."""
+    backend, found = keras.backend.backend(), {}
+    for suffix in (".tflite", ".onnx", ".xml"):
+        kind = FORMATS[suffix]
+        if backend not in kind.packages or backend in kind.fixed:
+            continue
+        if not missing((*kind.packages[backend], kind.runtimes[0])):
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder, f"model{suffix}")
+                ksn.inference.export(model, path)
+                found[f", {kind.title}"] = kind.load(path)
+    return found
 
 
 def torch_device(torch):

@@ -10,6 +10,7 @@ import pytest
 
 import keras_structnets as ksn
 from benchmarks import (
+    exports,
     figure1,
     figure2b,
     kernels,
@@ -24,6 +25,7 @@ from benchmarks import (
 )
 from benchmarks.baselines import Einsum, model_of
 from keras_structnets.__main__ import main
+from keras_structnets.inference import formats
 from keras_structnets.ops.kernels import BACKENDS
 
 pytestmark = pytest.mark.no_backend  # the figures are of the machine, and not tested
@@ -102,6 +104,34 @@ def test_curves_are_drawn_for_numbers_and_bars_for_names():
     assert len(bars.axes[0].patches) == 1
 
 
+def test_the_table_of_exports_is_what_was_measured():
+    found = json.loads((timing.RESULTS / "exports_tensorflow.json").read_text(encoding="utf-8"))
+    table = (timing.RESULTS / "exports.md").read_text(encoding="utf-8")
+    assert exports.table(found["records"]) == table
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes files of reduced precision")
+def test_exports_of_a_model_are_measured(monkeypatch):
+    monkeypatch.setattr(exports, "FILES", [(".tflite", "float32"), (".tflite", "int8")])
+    model = ksn.zoo.build("caffe_convnet", input_shape=(16, 16, 3))
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), "uint8")
+    data = Images(images, images, np.arange(20) % 10)
+    full, quantized = exports.measure(model, data, rounds=2)
+    assert full["images"] == 20
+    assert full["KB"] > 2 * quantized["KB"]
+    assert min(full["ms"], quantized["ms"]) > 0
+    assert exports.table({"a": [full, quantized]}).count("| a | LiteRT |") == 2
+
+
+@dataclasses.dataclass
+class Images:
+    """What `exports.measure` takes of a data set."""
+
+    x_train: np.ndarray
+    x_val: np.ndarray
+    y_val: np.ndarray
+
+
 def test_the_table_of_goals_is_what_was_measured():
     assert speed.text() == (timing.RESULTS / "speed.md").read_text(encoding="utf-8")
 
@@ -121,6 +151,9 @@ def test_a_model_is_measured_against_its_reference(monkeypatch):
     found = models.measure("simnet_2layer", pytorch_reference, rounds=2)
     measured = ("training", "predicting 1", "predicting 2", "predicting 1, predictor")
     assert {f"times faster, {what}" for what in measured} < set(found)
+    if not formats.missing(["onnxruntime", *formats.FORMATS[".onnx"].packages[BACKEND]]):
+        is_there = "times faster, predicting 2, ONNX" in found
+        assert is_there == (BACKEND not in formats.FORMATS[".onnx"].fixed)
 
 
 def test_a_kernel_is_measured_against_the_generic_form(monkeypatch):
