@@ -28,10 +28,19 @@ def environment():
         "machine": {
             "cores": len(affinity(0)) if affinity else os.cpu_count(),
             "processor": platform.machine(),
+            "device": _device(),
         },
         "commit": _commit(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def _device():
+    """Where the backend computes: "cpu", "gpu" or "tpu"."""
+    name = str(keras.ops.zeros(()).device).lower()
+    return next(
+        (kind for kind in ("cpu", "tpu") if kind in name), "gpu"
+    )  # PyTorch says cuda or mps
 
 
 def _commit():

@@ -50,8 +50,8 @@ def record_card(folder, results, recipe):
         "|---|---|",
         *(f"| {key} | {value} |" for key, value in _facts(folder, info, results, recipe).items()),
         "",
-        "| seed | accuracy | seconds | cores | backend | commit |",
-        "|---:|---:|---:|---:|---|---|",
+        "| seed | accuracy | seconds | hardware | backend | commit |",
+        "|---:|---:|---:|---|---|---|",
         *map(_run_row, results["runs"]),
         "",
         "![curves of loss and accuracy](curves.png)",
@@ -99,7 +99,7 @@ def _facts(folder, info, results, recipe):
     size = f", {weights['bytes'] / 1024:.0f} KB" if "bytes" in weights else ""
     facts = {
         "budget": f"{run['epochs']} epochs of {images['training']:,} images, "
-        f"{run['seconds'] / 60:.0f} min on {run['machine']['cores']} cores",
+        f"{run['seconds'] / 60:.0f} min on {hardware(run['machine'])}",
         "validation accuracy": spread(results["runs"]),
         "its standard error": f"{standard_error(results):.2%}",
         "test accuracy": _percent(test_accuracy(folder, results)),
@@ -117,9 +117,16 @@ def _facts(folder, info, results, recipe):
 
 def _run_row(run):
     return (
-        f"| {run['seed']} | {run['accuracy']:.2%} | {run['seconds']:.0f} | {run['machine']['cores']} | "
+        f"| {run['seed']} | {run['accuracy']:.2%} | {run['seconds']:.0f} | {hardware(run['machine'])} | "
         f"{run['backend']} {run['versions'][run['backend']]} | {run['commit'] or 'unknown'} |"
     )
+
+
+def hardware(machine):
+    """The cores that a run used, and its GPU."""
+    cores, device = machine["cores"], machine.get("device", "cpu")
+    count = f"{cores} core" if cores == 1 else f"{cores} cores"
+    return count if device == "cpu" else f"{count} and one {device.upper()}"
 
 
 def recipe_header(out, results):
@@ -128,7 +135,7 @@ def recipe_header(out, results):
     for run in results["runs"]:
         lines.append(
             f"seed {run['seed']}: accuracy {run['accuracy']:.2%}, {run['seconds']:g} s on "
-            f"{run['machine']['cores']} cores with {run['backend']}"
+            f"{hardware(run['machine'])} with {run['backend']}"
         )
     return "\n".join(lines)
 

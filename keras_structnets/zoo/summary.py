@@ -22,8 +22,8 @@ def results(pattern: str | None = None) -> list[dict[str, Any]]:
             - model, weights: what `build(model, weights=weights)` takes;
             - accuracy: in percent on the validation images, the mean of all `seeds`;
             - test_accuracy, paper_accuracy: in percent, or None where not known;
-            - epochs, images, minutes, cores: the budget of one run: epochs of so many training images in so
-              many minutes on so many processor cores;
+            - epochs, images, minutes, cores, device: the budget of one run: epochs of so many training images
+              in so many minutes on so many processor cores, or on a "gpu";
             - parameters, flops: trainable parameters, and `Flops.total` of one image;
             - megabytes: size of the weights file;
             - input: (height, width, channels) as text.
@@ -78,6 +78,7 @@ def _row(folder):
         "images": found["images"]["training"],
         "minutes": round(run["seconds"] / 60),
         "cores": run["machine"]["cores"],
+        "device": run["machine"].get("device", "cpu"),
         "parameters": found["parameters"],
         "flops": found["flops"],
         "megabytes": round(weights["bytes"] / 1e6, 2),

@@ -207,6 +207,7 @@ def test_a_run_writes_its_folder(run):
     assert only["backend"] == keras.backend.backend()
     assert "unknown" not in only["versions"].values()
     assert only["machine"]["cores"] >= 1
+    assert only["machine"]["device"] in ("cpu", "gpu", "tpu")
     assert training.Recipe.read(out / "recipe.toml") == RECIPE
     with open(out / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
