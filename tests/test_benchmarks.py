@@ -112,6 +112,7 @@ def test_the_table_of_exports_is_what_was_measured():
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes files of reduced precision")
 def test_exports_of_a_model_are_measured(monkeypatch):
+    pytest.importorskip("ai_edge_litert")
     monkeypatch.setattr(exports, "FILES", [(".tflite", "float32"), (".tflite", "int8")])
     model = ksn.zoo.build("caffe_convnet", input_shape=(16, 16, 3))
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), "uint8")

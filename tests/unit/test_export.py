@@ -55,8 +55,11 @@ def assert_refused(message, model, path, **options):
     assert before == (sorted(path.parent.iterdir()) if path.parent.is_dir() else None)
 
 
-def skip_without(suffix):
-    lacking = formats.missing(formats.FORMATS[suffix].packages[BACKEND])
+def skip_without(suffix, precision="float32"):
+    kind = formats.FORMATS[suffix]
+    lacking = formats.missing(kind.packages[BACKEND])
+    if precision != "float32":
+        lacking += formats.missing(kind.runtimes[:1])
     if lacking:
         pytest.skip(f"needs {lacking}")
 
@@ -99,7 +102,7 @@ def test_a_file_for_microcontrollers_holds_operations_that_they_have(name, beta,
 @tensorflow_alone
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".xml"])
 def test_float16_halves_a_file(suffix, tmp_path):
-    skip_without(suffix)
+    skip_without(suffix, "float16")
     model = ksn.zoo.build("caffe_convnet", classifier_activation=None)
     size = {}
     for precision in ("float32", "float16"):
@@ -116,7 +119,7 @@ def test_float16_halves_a_file(suffix, tmp_path):
 @pytest.mark.parametrize("batch_size", [None, 2])
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
 def test_int8_quantizes_convolutions_and_leaves_mex_in_float32(suffix, batch_size, tmp_path):
-    skip_without(suffix)
+    skip_without(suffix, "int8")
     model = ksn.zoo.build("simnet_2layer", classifier_activation=None)
     images = np.random.default_rng(3).uniform(0, 255, (15, 32, 32, 3))
     path = tmp_path / f"model{suffix}"
@@ -153,6 +156,7 @@ def types_of_operations(path):
 
 @tensorflow_alone
 def test_int8_of_fourier_transforms_recommends_another_layer(tmp_path):
+    skip_without(".tflite", "int8")
     images = np.random.default_rng(3).uniform(0, 255, (4, 16, 16, 3))
     with pytest.warns(UserWarning, match="ExplicitDiffusion, as in explicit_rd_a, gains more"):
         exported = ksn.inference.export(
@@ -163,6 +167,7 @@ def test_int8_of_fourier_transforms_recommends_another_layer(tmp_path):
 
 @tensorflow_alone
 def test_outputs_of_reduced_precision_are_finite(tmp_path, monkeypatch):
+    skip_without(SOME, "float16")
     def write(model, path, batch_size):
         original(
             keras.Sequential([keras.Input((6,)), model, keras.layers.Rescaling(scale)]),
@@ -334,6 +339,7 @@ def test_the_command_says_what_it_wrote(tmp_path, capsys):
 
 @tensorflow_alone
 def test_the_command_quantizes_by_images_of_a_data_set_and_prints_nothing_else(tmp_path, capfd):
+    skip_without(".tflite", "int8")
     model = ksn.zoo.build("linear_mix_a", input_shape=(8, 8, 1), widths=(4,), n_steps=1)
     model.save(tmp_path / "tiny.keras")
     files = str(tmp_path / "tiny.keras"), str(tmp_path / "tiny.tflite")
