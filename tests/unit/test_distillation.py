@@ -82,6 +82,7 @@ def test_a_run_with_a_teacher_that_was_stopped_ends_as_one_that_was_not(
     assert whole == run
 
 
+@pytest.mark.no_backend
 def test_a_teacher_that_was_changed_ends_the_resumed_run(folder, tmp_path, monkeypatch):
     teacher = tmp_path / "teacher.keras"
     logits_model().save(teacher)
@@ -143,6 +144,7 @@ def others(tmp_path_factory):
     return folder
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     ("key", "name", "message"),
     [
@@ -165,6 +167,7 @@ def test_what_does_not_fit_is_named_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.no_backend
 def test_a_teacher_of_other_class_names_is_refused(folder, tmp_path):
     images = np.zeros((20, 8, 8, 1), "uint8")
     images[:10] = 255
@@ -181,6 +184,7 @@ def test_a_teacher_of_other_class_names_is_refused(folder, tmp_path):
         training.train(recipe, tmp_path / "run", verbose=0)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("key", ["weights", "pretrain", "sizes", "normalize"])
 def test_keys_of_the_zoo_are_refused_for_a_saved_model(folder, tmp_path, key):
     values = {"weights": "digits", "pretrain": "whitening", "sizes": {"filters": 4}}
@@ -189,6 +193,7 @@ def test_keys_of_the_zoo_are_refused_for_a_saved_model(folder, tmp_path, key):
         training.train(recipe, tmp_path / "run", verbose=0)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("key", ["model", "teacher"])
 def test_a_run_does_not_overwrite_what_it_starts_from(folder, key):
     recipe = recipe_of(folder)

@@ -17,7 +17,7 @@ RECORDS = pathlib.Path(__file__).parents[2] / "zoo"
 RECIPE = training.Recipe("tiny", epochs=2, batch_size=128, learning_rate=0.01)
 
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = [pytest.mark.no_backend, pytest.mark.usefixtures("tiny_models")]
 
 
 @pytest.fixture(scope="module")

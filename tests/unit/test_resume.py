@@ -118,6 +118,7 @@ def test_a_run_on_small_crops_goes_on_as_if_it_had_not_been_stopped(tmp_path, mo
 SELECTING = dataclasses.replace(RECIPE, learning_rate=0.5, select="best_val_loss")
 
 
+@pytest.mark.no_backend
 def test_a_run_that_selects_an_epoch_goes_on_to_the_same_one(tmp_path, monkeypatch):
     results = training.train(SELECTING, tmp_path / "whole", verbose=0)
     with open(tmp_path / "whole" / "history.csv") as file:
@@ -139,6 +140,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(whole):
     assert {path: path.read_bytes() for path in whole.iterdir()} == before
 
 
+@pytest.mark.no_backend
 def test_an_unfinished_run_is_not_begun_again_by_mistake(tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 2)
@@ -186,6 +188,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_good_model_is_kept
     assert not (out / "results.json").exists()
 
 
+@pytest.mark.no_backend
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 3)
@@ -201,6 +204,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.no_backend
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot make the folder"):
@@ -213,6 +217,7 @@ def test_a_run_that_is_killed_five_times_ends_as_one_that_is_not():
     assert {end for _, _, end in kills.outcomes(seed=0, count=5)} == {"same weights"}
 
 
+@pytest.mark.no_backend
 def test_a_folder_has_one_writer(whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 2)
@@ -226,6 +231,7 @@ def test_a_folder_has_one_writer(whole, tmp_path, monkeypatch):
     same_weights(out, whole)
 
 
+@pytest.mark.no_backend
 def test_a_run_that_was_killed_before_it_replaced_another_is_named(tmp_path, monkeypatch):
     out, other = tmp_path / "run", dataclasses.replace(RECIPE, seed=5)
     train_and_stop(out, monkeypatch, 2)
@@ -249,12 +255,14 @@ def test_a_run_that_was_killed_before_it_replaced_another_is_named(tmp_path, mon
     assert results["runs"][0]["seed"] == 5
 
 
+@pytest.mark.no_backend
 def test_what_a_kill_after_the_end_leaves_is_taken_away(whole):
     (whole / checkpoint.NAME).write_bytes(b"state")
     training.resume(whole, verbose=0)
     assert not (whole / checkpoint.NAME).exists()
 
 
+@pytest.mark.no_backend
 def test_files_are_written_through_no_symbolic_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
@@ -265,6 +273,7 @@ def test_files_are_written_through_no_symbolic_link(tmp_path):
     assert not (tmp_path / "new").is_symlink()
 
 
+@pytest.mark.no_backend
 def test_damaged_files_of_a_run_are_named(tmp_path, monkeypatch):
     out = tmp_path / "run"
     train_and_stop(out, monkeypatch, 2)

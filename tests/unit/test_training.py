@@ -26,6 +26,7 @@ def run(tiny_models, tmp_path_factory):
     return out, training.train(RECIPE, out, verbose=0)
 
 
+@pytest.mark.no_backend
 def test_a_recipe_survives_its_file(tmp_path):
     recipe = training.Recipe(
         'a "model" \\ é',
@@ -45,6 +46,7 @@ def test_a_recipe_survives_its_file(tmp_path):
     assert training.Recipe.read(tmp_path / "recipe.toml") == recipe
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -59,6 +61,7 @@ def test_a_recipe_file_with_a_wrong_key_is_refused(tmp_path, text, message):
         training.Recipe.read(tmp_path / "recipe.toml")
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -103,6 +106,7 @@ def test_a_recipe_with_a_wrong_value_names_the_key(key, value):
         dataclasses.replace(RECIPE, **{key: value})
 
 
+@pytest.mark.no_backend
 def test_the_learning_rate_follows_the_schedule():
     def rates(**settings):
         recipe = dataclasses.replace(RECIPE, learning_rate=0.1, epochs=10, **settings)
@@ -227,6 +231,7 @@ def test_a_run_learns_and_its_accuracy_is_that_of_the_saved_model(run):
     assert accuracy_of(results) == pytest.approx(accuracy)
 
 
+@pytest.mark.no_backend
 def test_an_earlier_run_is_not_overwritten_unless_asked(run, monkeypatch):
     out, _ = run
     before = (out / "results.json").read_bytes()
@@ -265,12 +270,14 @@ def test_a_run_with_augmentation_decay_and_schedule_trains(tmp_path):
     assert training.evaluate(tmp_path / "out")["accuracy"] == accuracy_of(results)
 
 
+@pytest.mark.no_backend
 def test_the_confusion_matrix_has_a_row_for_each_class():
     predictions = np.eye(3)[[0, 1, 1, 2, 0]]
     counts = report.confusion(predictions, np.array([0, 1, 2, 2, 0]))
     np.testing.assert_array_equal(counts, [[2, 0, 0], [0, 1, 0], [0, 1, 1]])
 
 
+@pytest.mark.no_backend
 def test_data_sets_have_their_own_names_in_titles():
     for dataset, title in (
         ("cifar10", "CIFAR-10"),
@@ -379,6 +386,7 @@ def test_a_saved_model_predicts_files(run, pictures):
     np.testing.assert_allclose([p for _, _, p in found], expected.max(-1), rtol=1e-5)
 
 
+@pytest.mark.no_backend
 def test_predicting_names_files_that_are_no_images(run, pictures, tmp_path):
     out, _ = run
     picture = next(pictures[0].rglob("*.png"))
@@ -392,6 +400,7 @@ def test_predicting_names_files_that_are_no_images(run, pictures, tmp_path):
         training.predict(out, [tmp_path / "missing.png"])
 
 
+@pytest.mark.no_backend
 def test_evaluating_on_other_classes_or_without_a_model_is_refused(run, pictures, tmp_path):
     out, _ = run
     folder = pictures[0]
@@ -434,6 +443,7 @@ def test_a_run_trains_on_a_folder_and_evaluates_on_its_held_out_images(tmp_path)
     assert training.evaluate(tmp_path / "out", tmp_path / "moved")["images"] == 20
 
 
+@pytest.mark.no_backend
 def test_parameters_are_counted_without_weights():
     assert catalogue.parameter_count("tiny", 10) == 80 + 2890
     assert catalogue.parameter_count("tiny", 100) == 80 + 28900
@@ -442,6 +452,7 @@ def test_parameters_are_counted_without_weights():
     assert np.isfinite(keras.ops.convert_to_numpy(layer(np.ones((1, 3), "float32")))).all()
 
 
+@pytest.mark.no_backend
 def test_default_folders_carry_model_and_dataset():
     assert report.default_folder(RECIPE) == pathlib.Path("runs/tiny_digits")
     moved = dataclasses.replace(RECIPE, dataset="some/where/")
