@@ -168,6 +168,7 @@ def test_int8_of_fourier_transforms_recommends_another_layer(tmp_path):
 @tensorflow_alone
 def test_outputs_of_reduced_precision_are_finite(tmp_path, monkeypatch):
     skip_without(SOME, "float16")
+
     def write(model, path, batch_size):
         original(
             keras.Sequential([keras.Input((6,)), model, keras.layers.Rescaling(scale)]),
