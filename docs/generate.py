@@ -251,7 +251,7 @@ def write_tutorial(path):
     text, resources = exporter.from_notebook_node(
         notebook, {"output_files_dir": path.stem, "unique_key": path.stem}
     )
-    write(f"tutorials/{path.stem}.md", text)
+    write(f"tutorials/{path.stem}.md", text.replace("../docs/", "../"))
     for name, data in resources["outputs"].items():
         with site.open(f"tutorials/{name}", "wb") as file:
             file.write(data)

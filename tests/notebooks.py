@@ -61,8 +61,9 @@ def execute(source):
 
 
 def _is_log(output):
-    """Whether an output is what TensorFlow logs as it starts, whatever its log level is."""
-    return output.get("name") == "stderr" and "absl::InitializeLog" in output.text
+    """Whether an output is a log of TensorFlow, whatever its log level is."""
+    logs = "absl::InitializeLog", "INFO:tensorflow:"
+    return output.get("name") == "stderr" and any(log in output.text for log in logs)
 
 
 if __name__ == "__main__":

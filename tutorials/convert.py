@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Convert a network of your own
+# # Convert your own network
 #
-# You have a trained network. This tutorial replaces its convolutions by cheaper ones, fits the new weights
-# to the old outputs, trains the new network for a short time, and exports it.
+# This tutorial takes a trained network, replaces its convolutions by cheaper ones, fits the new weights to
+# the old outputs, trains the new network for a few epochs, and exports it.
 #
-# Paper: *Low-cost parameterizations of deep convolutional neural networks*, section 3.1. Nothing is
-# downloaded: the images are scikit-learn's handwritten digits. Set `DATASET` to a folder with one sub-folder
-# of images per class to see the same with photographs.
+# Paper: *Low-cost parameterizations of deep convolutional neural networks*, section 3.1. The images are
+# scikit-learn's handwritten digits, so nothing is downloaded. To use your own images, set `DATASET` to a
+# folder with one sub-folder per class.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -28,9 +28,9 @@ data = ksn.training.load(DATASET)
 print(data)
 
 # %% [markdown]
-# ## The network you have
+# ## The network
 #
-# Any functional or Sequential Keras model will do. This is a small residual network of plain Keras layers.
+# `convert` takes any functional or Sequential Keras model. This one is a small residual network.
 
 
 # %%
@@ -73,18 +73,18 @@ print(f"{teacher.count_params():,} parameters, accuracy {accuracy(teacher):.1%}"
 #
 # $$ K_\mathrm{lm} = K + M \tag{7} $$
 #
-# Without images, `convert` takes the closest $K + M$ to each kernel: it keeps the diagonal and the center.
-# The report says what became of each layer. The error of a layer is the norm of the difference of both
-# outputs over that of the old one.
+# Without images, `convert` replaces each kernel by the closest $K + M$: it keeps the stencil of each channel
+# and the matrix at the center of the kernel. The report has a line for each layer. The error of a layer is
+# the norm of the difference between its new and old outputs, divided by the norm of the old ones.
 
 # %%
 projected, report = ksn.convert(teacher, to="linear_mix")
 print(report)
 
 # %% [markdown]
-# With images it solves a least-squares problem for each layer: the weights whose outputs are closest to the
-# old ones on what reaches the layer. Batch normalization takes its means and variances from the images
-# again. That needs no labels and no training.
+# With images, `convert` solves a least-squares problem for each layer: it finds the weights whose outputs are
+# closest to the old ones, on the inputs that the layer gets from these images. It also estimates the
+# statistics of batch normalization again. This needs no labels and no training.
 
 # %%
 fitted, _ = ksn.convert(teacher, to="linear_mix", images=data.x_train)
@@ -118,10 +118,10 @@ plt.show()
 # %% [markdown]
 # ## Recover the accuracy
 #
-# The conversion alone costs accuracy: each layer is only close to the old one, and the errors add up. A
-# converted network has to be trained again; half of the epochs that the old one took are enough here. The
-# old network can also be a teacher: the new one then learns its outputs beside the labels (Hinton et al.,
-# 2015). For files `structnets train CONVERTED --teacher OLD` does the same.
+# The conversion alone costs accuracy, because the errors of the layers add up. So the converted network is
+# trained again, here for half of the epochs of the old one. The old network can be the teacher: then the new
+# one learns from the teacher's outputs as well as from the labels (Hinton et al., 2015). On the command line,
+# `structnets train CONVERTED --teacher OLD` does the same.
 
 # %%
 distilled, _ = ksn.convert(teacher, to="linear_mix", images=data.x_train)
@@ -138,8 +138,8 @@ print(
 # %% [markdown]
 # ## Export
 #
-# The new network is an ordinary Keras model: it saves and loads. `structnets export converted.keras
-# converted.onnx`, or `ksn.inference.export`, writes it for a device.
+# The new network is an ordinary Keras model, which you can save and load. `ksn.inference.export`, or
+# `structnets export converted.keras converted.onnx`, writes it for a device.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -154,9 +154,9 @@ with tempfile.TemporaryDirectory() as folder:
 print(f"{before:,} to {size:,} bytes; the loaded model differs by {difference:.1e}")
 
 # %% [markdown]
-# ## One thing to try
+# ## Exercise
 #
-# `low_rank` keeps a share of the parameters that you choose, `separable` and `circulant` have none to choose.
+# Try the other conversions. For `low_rank` you choose which share of the parameters to keep.
 
 # %%
 for options in ({"to": "separable"}, {"to": "low_rank", "budget": 0.25}, {"to": "circulant"}):
@@ -166,7 +166,7 @@ for options in ({"to": "separable"}, {"to": "low_rank", "budget": 0.25}, {"to": 
     )
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert fitted.count_params() < teacher.count_params() / 3

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Put a network on a device
 #
-# A network is trained on a computer and runs on a phone or a microcontroller. This tutorial trains a small
-# network, writes it as files for another runtime, quantizes it, and makes a C array of it.
+# You train a network on a computer, and run it on a phone or a microcontroller. This tutorial trains a small
+# network, exports it to other runtimes, quantizes it, and writes it as a C array.
 #
-# Nothing is downloaded: the images are scikit-learn's handwritten digits. Set `KERAS_BACKEND=tensorflow` to
-# see all of it. TensorFlow writes LiteRT, which microcontrollers run; PyTorch and JAX have their own formats.
+# The images are scikit-learn's handwritten digits, so nothing is downloaded. Set `KERAS_BACKEND=tensorflow`
+# to run all parts: TensorFlow writes LiteRT files, which microcontrollers run. PyTorch and JAX write other
+# formats.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -29,7 +30,8 @@ print(data)
 # %% [markdown]
 # ## Train
 #
-# The network takes pixels in 0..255: the preprocessing is a part of it, and goes to the device with it.
+# The input of the network is pixels from 0 to 255. The preprocessing is a part of the network, on the device
+# too.
 
 # %%
 model = ksn.zoo.build(
@@ -51,10 +53,10 @@ before = accuracy(model.predict(data.x_val, verbose=0))
 print(f"{model.count_params():,} parameters, accuracy {before:.1%}")
 
 # %% [markdown]
-# ## What is exported
+# ## The inference form
 #
-# `simplify` shows what goes into a file: layers of Keras with constant weights. Batch normalization is gone:
-# it is in the weights of the convolution before it.
+# `simplify` returns the model that `export` writes: it consists of Keras layers with constant weights. Batch
+# normalization is folded into the weights of the convolution before it.
 
 # %%
 simple = ksn.inference.simplify(model)
@@ -63,8 +65,9 @@ print(len(model.layers), "layers become", len(simple.layers))
 # %% [markdown]
 # ## Export
 #
-# The suffix selects the format. `export` runs the file in its own runtime, and compares what it computes with
-# the outputs of the model: here on all validation images. `batch_size=1` is for devices that take one image.
+# The suffix selects the format. `export` runs the file in its own runtime and compares its outputs with those
+# of the model, here on all validation images. Use `batch_size=1` for devices that classify one image at a
+# time.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -82,8 +85,8 @@ print(files["float32"])
 # %% [markdown]
 # ## Quantize
 #
-# With `precision="int8"` convolutions compute with integers of 8 bits. Training images show which ranges
-# the numbers have. TensorFlow alone writes such files, and files with weights in float16.
+# With `precision="int8"` convolutions compute with 8-bit integers. The ranges of these integers come from
+# training images. Only TensorFlow writes int8 files, and files with weights in float16.
 
 # %%
 if SUFFIX == ".tflite":
@@ -104,9 +107,9 @@ axes.set(xlabel="KB", title=f"size of the {files['float32'].format} files")
 plt.show()
 
 # %% [markdown]
-# ## Run it
+# ## Run the file
 #
-# On a phone or a Raspberry Pi, LiteRT is all that is needed: neither Keras nor this library.
+# On a phone or a Raspberry Pi you need LiteRT only, without Keras and without this library.
 
 # %%
 if SUFFIX == ".tflite":
@@ -127,10 +130,10 @@ if SUFFIX == ".tflite":
     print({name: f"{share:.1%}" for name, share in after.items()})
 
 # %% [markdown]
-# ## An array of C
+# ## A C array
 #
-# A microcontroller has no files: its program holds the network as an array. `xxd -i network.tflite` writes
-# the same.
+# A microcontroller has no file system, so its program holds the network as an array. `xxd -i network.tflite`
+# writes the same array.
 
 # %%
 content = files["float32"].path.read_bytes()
@@ -139,7 +142,7 @@ code = f"const unsigned char network[{len(content)}] = {{{array}}};"
 print(code[:80], "...")
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert files["float32"].difference < 1e-4

@@ -1,13 +1,13 @@
 # %% [markdown]
-# # Low-cost parameterizations: a network as a reaction and a diffusion
+# # Low-cost parameterizations: networks as reaction-diffusion equations
 #
-# A step of a residual network, $y + F(y)$, is a step in time of a differential equation. This tutorial
-# takes an equation whose steps need few weights, computes the steps by hand, looks at how far they see
-# and when they are stable, and trains a small network of them.
+# A step of a residual network, $y + F(y)$, is a time step of a differential equation. This tutorial takes an
+# equation whose steps need few weights, computes the steps with matrices, shows their receptive fields and
+# when they are stable, and trains a small network of such steps.
 #
-# Paper: *Low-cost parameterizations of deep convolutional neural networks*, sections 3 and 4; the numbers
-# of equations are the paper's. Nothing is downloaded: the images are scikit-learn's handwritten digits.
-# Set `DATASET` to a folder with one sub-folder of images per class to see the same with photographs.
+# Paper: *Low-cost parameterizations of deep convolutional neural networks*, sections 3 and 4, whose equation
+# numbers we use. The images are scikit-learn's handwritten digits, so nothing is downloaded. To use your own
+# images, set `DATASET` to a folder with one sub-folder per class.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -35,34 +35,34 @@ print(data)
 # ## The idea
 #
 # A convolution that couples all channels has one stencil for each pair of an input and an output channel.
-# That is where most weights of a network go. Two cheap operators share the work here: $K$ applies one
-# stencil to each channel and couples pixels, $M$ couples the channels within each pixel. Their plain sum
-# is the first proposal:
+# Most weights of a network are in such convolutions. The paper replaces them by two operators with few
+# weights: $K$ couples the pixels of each channel by one stencil, and $M$ couples the channels within each
+# pixel. Their sum is the first proposal:
 #
 # $$ K_\mathrm{lm} = K + M \tag{7} $$
 #
-# The others solve a reaction-diffusion equation, where $N$ is batch normalization:
+# The other proposals are time steps of a reaction-diffusion equation, where $N$ is batch normalization:
 #
 # $$ \partial_t y = -K^\top K\,y + \mathrm{relu}(N(M y)) \tag{8} $$
 #
-# A step of size $h$ takes the change either where it is now, the explicit step, or takes the diffusion
-# where it will be, the implicit step:
+# The explicit step of size $h$ evaluates the right side at $y_j$. The implicit step evaluates the diffusion
+# at $y_{j+1}$:
 #
 # $$ y_{j+1} = y_j + h\,\bigl(-K^\top K\,y_j + \mathrm{relu}(N(M y_j))\bigr) \tag{9} $$
 #
 # $$ y_{j+1} = (I + h K^\top K)^{-1}\,\bigl(y_j + h\,\mathrm{relu}(N(M y_j))\bigr) \tag{11} $$
 #
-# Last, $K$ may couple channels too, and still have one stencil per channel, if it is circulant:
+# Last, a circulant $K$ couples all channels, and still has only one stencil per channel:
 #
 # $$ K_\mathrm{circ} = \begin{pmatrix}
 # C_1 & C_2 & C_3 \\ C_3 & C_1 & C_2 \\ C_2 & C_3 & C_1
 # \end{pmatrix} \tag{12} $$
 
 # %% [markdown]
-# ## By hand, on three pixels by three
+# ## With matrices, on 3x3 pixels
 #
-# An image of 3x3 pixels and 3 channels is a vector of 27 numbers, and each operator a matrix. The image
-# wraps around at its borders. The library never makes these matrices, and must give the same.
+# An image of 3x3 pixels and 3 channels is a vector of 27 numbers, and each operator is a matrix. The boundary
+# is periodic. The library gives the same result without these matrices.
 
 # %%
 SIDE, H = 3, 0.5
@@ -105,9 +105,9 @@ for name, expected in by_hand.items():
     assert np.allclose(found, expected, atol=1e-4)
 
 # %% [markdown]
-# The inverse of eq. 11 costs little, because a periodic convolution is a product in the Fourier domain.
-# So the library divides each frequency by $1 + h s^2$, where $s$ is the size of the eigenvalue of $K$
-# there (eq. 10):
+# The inverse of eq. 11 costs little, because a periodic convolution is a product in the Fourier domain. The
+# library divides each frequency by $1 + h s^2$, where $s$ is the absolute value of the eigenvalue of $K$ at
+# this frequency (eq. 10):
 
 
 # %%
@@ -125,13 +125,13 @@ print(
 assert np.allclose(found, largest, rtol=1e-4)
 
 # %% [markdown]
-# ## How far one layer sees
+# ## The receptive field of one layer
 #
-# The response to a single pixel, Green's function, shows what one layer couples. Take the Laplacian as
-# the stencil of $K$. An explicit step reaches two pixels, one by $K$ and one by $K^\top$, and is exactly
-# zero beyond. An implicit step reaches every pixel; its response decays with the distance, and slower
-# where $h$ is larger. An explicit step cannot have a large $h$, as the next section shows. What is below
-# one millionth stays white.
+# The response to a single pixel (Green's function) shows which pixels one layer couples. Here the stencil of
+# $K$ is the Laplacian. The response of an explicit step extends over two pixels, one by $K$ and one by
+# $K^\top$, and is exactly zero beyond. The response of an implicit step extends over the whole image. It
+# decays with the distance, more slowly for a larger $h$. An explicit step cannot use a large $h$, as the next
+# section shows. Responses below one millionth are white.
 
 # %%
 laplacian = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], "float32")[..., None]
@@ -171,8 +171,7 @@ through.legend(loc="lower center")
 plt.show()
 
 # %% [markdown]
-# The Laplacian of a constant is zero, so diffusion moves brightness about and neither adds nor removes
-# any:
+# The Laplacian of a constant is zero, so diffusion preserves the sum of all pixels:
 
 # %%
 totals = {name: float(response.sum()) for name, response in responses.items()}
@@ -182,13 +181,13 @@ for name, total in totals.items():
 # %% [markdown]
 # ## Stability
 #
-# Along an eigenvector of $K^\top K$ with the eigenvalue $s^2$, one step multiplies by a number:
+# For an eigenvector of $K^\top K$ with the eigenvalue $s^2$, a step is a multiplication by a number:
 #
 # $$ \text{explicit: } |1 - h s^2| \qquad\qquad \text{implicit: } \frac{1}{1 + h s^2} $$
 #
-# The explicit step grows where $h s^2 > 2$. The implicit step never does, whatever the weights. A
-# checkerboard is an eigenvector of the Laplacian, so that steps of the library on it must follow these
-# curves. Each dot is a channel with its own scale of the stencil.
+# The explicit step grows where $h s^2 > 2$. The implicit step never grows, whatever the weights. A
+# checkerboard is an eigenvector of the Laplacian, so the steps of the library on it must follow these curves.
+# Each dot is a channel with its own scale of the stencil.
 
 # %%
 strengths = np.linspace(0.05, 3, 40, dtype="float32")  # h s^2, with h = 1
@@ -214,9 +213,8 @@ measured = {
 predicted = {"explicit": np.abs(1 - strengths), "implicit": 1 / (1 + strengths)}
 
 # %% [markdown]
-# The second experiment takes an image, and steps on both sides of the limit. Most of an image is smooth,
-# where $s$ is small, so that at first nothing seems wrong. But the finest pattern in it grows at every
-# step.
+# The second experiment applies steps on both sides of the limit to an image. Most of the image is smooth,
+# where $s$ is small, so the first steps look stable. But the finest pattern in the image grows at every step.
 
 # %%
 start = data.x_val[:1, ..., :1] / 255
@@ -260,8 +258,7 @@ plt.show()
 # %% [markdown]
 # ## The layers and their weights
 #
-# The ops are layers too. The reaction $M$ of the explicit and implicit steps is an ordinary 1x1
-# convolution.
+# Each op has a layer. The reaction $M$ of the explicit and implicit steps is an ordinary 1x1 convolution.
 
 # %%
 CHANNELS, STENCIL = 64, 3
@@ -287,9 +284,9 @@ for name, count in weights.items():
 # %% [markdown]
 # ## Train a small network
 #
-# The zoo's networks have an opening convolution, then blocks of steps; after each block a connecting
-# layer doubles the channels and halves the image. `implicit_rd_a` has steps of eq. 11. Here it is with
-# fewer of them.
+# The networks of the zoo start with a convolution, and go on with blocks of steps. After each block a
+# connecting layer doubles the channels and halves the image. `implicit_rd_a` has steps of eq. 11. Here we
+# build it with fewer steps.
 
 # %%
 SIZES = {"widths": WIDTHS, "n_steps": N_STEPS, "input_shape": data.x_train.shape[1:]}
@@ -309,9 +306,8 @@ history = model.fit(
 trained = history.history["val_accuracy"][-1]
 
 # %% [markdown]
-# What did its first diffusion learn? Above are the stencils, one per channel. Below is how each changes
-# an image of a single pixel: what it takes from that pixel, and what it gives to the others. Any stencils
-# are safe here, as the step is implicit.
+# The upper row shows the stencils that the first diffusion learned, one per channel. The lower row shows how
+# the step changes an image of a single pixel. The step is implicit, so it is stable for all stencils.
 
 # %%
 diffusions = [layer for layer in model.layers if isinstance(layer, ksn.layers.ImplicitDiffusion2D)]
@@ -338,11 +334,11 @@ for layer in diffusions:
     print(f"{layer.name}: largest h s^2 {strength:.2f}")
 
 # %% [markdown]
-# ## What the paper prints, and what the records reached
+# ## Results of the paper and of the records
 #
-# The paper trains for 300 epochs on CIFAR-10, with augmentation. The records that come with this package
-# have had the few epochs of the last column, so their accuracy says how far a small budget goes, not what
-# a network can reach. Operations are multiplications and additions for one image.
+# The paper trains for 300 epochs on CIFAR-10, with augmentation. The records of this package were trained for
+# the numbers of epochs in the last column, so longer training would reach more. FLOPs are the multiplications
+# and additions for one image.
 
 # %%
 infos = {
@@ -350,7 +346,7 @@ infos = {
     for name in ksn.zoo.list_models("*_a")
     if ksn.zoo.info(name).paper == ksn.zoo.info("implicit_rd_a").paper
 }
-heads = ("network", "weights", "printed", "operations", "paper")
+heads = ("network", "parameters", "in paper", "FLOPs", "paper")
 print("{:15} {:>10} {:>8} {:>11} {:>6}  record: accuracy, epochs".format(*heads))
 for name, info in infos.items():
     found = [
@@ -364,10 +360,11 @@ for name, info in infos.items():
     )
 
 # %% [markdown]
-# ## Save it here, open it there
+# ## Save the model, and load it on another backend
 #
-# A saved model belongs to no backend. Another Python process opens it on another one, if that is
-# installed. It only predicts, so `compile=False` leaves out the optimizer and how it was compiled here.
+# A `.keras` file does not depend on the backend. Here a second Python process loads the model on another
+# backend, if one is installed. With `compile=False` Keras does not load the optimizer, which predictions do
+# not need.
 
 # %%
 OPEN = """
@@ -396,17 +393,17 @@ if others:
     backend_difference = np.abs(there - model.predict(images, verbose=0)).max()
     print(f"{here} and {others[0]}: predictions differ by {backend_difference:.1e} at most")
 else:
-    print(f"no backend but {here} is installed: this step is left out")
+    print(f"no backend but {here} is installed: this step is skipped")
 
 # %% [markdown]
-# ## One thing to try
+# ## Exercise
 #
-# For small $h s^2$ the two steps are nearly the same, $1/(1 + h s^2) \approx 1 - h s^2$, and the explicit
-# and the implicit network have weights of the same shapes. So give the trained weights to the explicit
-# network. But look at $h s^2$ above first: where training went beyond 2, the explicit step grows what the
-# implicit step smooths, and the network loses accuracy. Part of the loss is the border, where the explicit
-# network has zeros and the implicit one wraps around. Then train `explicit_rd_a` from the start, print its
-# $h s^2$, and see whether it stays below 2 by itself.
+# For small $h s^2$ the two steps are nearly equal, $1/(1 + h s^2) \approx 1 - h s^2$, and the explicit and
+# the implicit network have weights of the same shapes. So the explicit network can use the trained weights of
+# the implicit one, as the next cell shows. It loses accuracy where $h s^2$ above exceeds 2: there the
+# explicit step amplifies what the implicit step smooths. Another part of the loss comes from the boundary,
+# which is zero in the explicit network and periodic in the implicit one. Now train `explicit_rd_a` itself,
+# and print its $h s^2$: does it stay below 2?
 
 # %%
 explicit = ksn.zoo.build("explicit_rd_a", num_classes=n_classes, **SIZES)
@@ -416,7 +413,7 @@ swapped = np.mean(predicted_classes == data.y_val)
 print(f"implicit steps {trained:.1%}, explicit steps with the same weights {swapped:.1%}")
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert reached["explicit, h s² ≤ 1.9"] <= 5 * 5

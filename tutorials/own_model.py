@@ -1,12 +1,12 @@
 # %% [markdown]
-# # A model of one's own
+# # Your own model
 #
-# Layers of this library are ordinary Keras layers. This tutorial puts some into a model between layers of
-# Keras, registers an architecture under a name, trains it, opens it again on another backend, and takes
-# trained weights from the zoo for other classes.
+# The layers of this library are ordinary Keras layers. This tutorial uses them in a model together with
+# layers of Keras, registers an architecture under a name, trains it, loads it on another backend, and
+# fine-tunes a trained network of the zoo.
 #
-# Nothing is downloaded: the images are scikit-learn's handwritten digits. Set `DATASET` to a folder with one
-# sub-folder of images per class to see the same with photographs.
+# The images are scikit-learn's handwritten digits, so nothing is downloaded. To use your own images, set
+# `DATASET` to a folder with one sub-folder per class.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -32,15 +32,15 @@ data = ksn.training.load(DATASET)
 print(data)
 
 # %% [markdown]
-# ## A layer between layers
+# ## A layer in a Sequential model
 #
-# `ImplicitDiffusion2D` takes one step of diffusion (Low-cost parameterizations, eq. 11):
+# `ImplicitDiffusion2D` computes one step of diffusion (Low-cost parameterizations, eq. 11):
 #
 # $$ y = (I + h K^\top K)^{-1} x $$
 #
-# It keeps the shape, so it fits anywhere behind a convolution. A convolution of size 3 lets a pixel see its
-# eight neighbours; one step of implicit diffusion lets it see the whole image. A picture of one bright pixel
-# shows both.
+# It keeps the shape of its input, so it can follow any convolution. The receptive field of a convolution of
+# size 3 is nine pixels; that of one implicit step is the whole image. An image of a single bright pixel shows
+# both.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -64,8 +64,8 @@ reached = {name: int(np.sum(np.abs(response) > 1e-6)) for name, response in resp
 print("pixels that respond, above rounding errors:", reached)
 
 # %% [markdown]
-# `MEXPooling2D` (Deep SimNets, section 4.3) stands where max or average pooling would. It is a log-mean-exp
-# of each window, between the two, and learns where. Here both are in one `keras.Sequential`.
+# `MEXPooling2D` (Deep SimNets, section 4.3) replaces maximum or average pooling. It is the log-mean-exp of
+# each window, which lies between the two, and its beta is learned. This `keras.Sequential` has both layers.
 
 # %%
 n_classes, image_shape = len(data.class_names), data.x_train.shape[1:]
@@ -85,9 +85,10 @@ mixed.summary()
 # %% [markdown]
 # ## Register an architecture
 #
-# The zoo wants a body, from pixels to features [b, h, w, c]. It adds the normalization of the pixels and the
-# classifier, and checks arguments. Keyword arguments of the body become arguments of `ksn.zoo.build`. A name
-# can be registered once: the condition lets this cell run twice.
+# To register an architecture, write a function from normalized pixels to features [b, h, w, c]. The zoo adds
+# the normalization of the pixels and the classifier, and checks the arguments. Keyword arguments of the
+# function become arguments of `ksn.zoo.build`. A name can be registered only once, so the condition lets you
+# run this cell again.
 
 # %%
 NAME = "my_diffusion_net"
@@ -114,41 +115,40 @@ print("operations for one image:", flops)
 print("of these by layer:", {name: sum(counts) for name, counts in flops.by_layer.items()})
 
 # %% [markdown]
-# ## Train it
+# ## Train the model
 #
-# What `build` returns is a `keras.Model`: `fit`, callbacks and progress bar are those of Keras.
+# `build` returns a `keras.Model`, so `fit`, callbacks and the progress bar are those of Keras.
 
 
 # %%
-def fit(model, x, y, held_out, epochs, learning_rate=3e-3, **options):
-    """Train: the accuracy on held-out images by epoch."""
+def fit(model, x, y, validation, epochs, learning_rate=3e-3, **options):
+    """Train, and return the validation accuracy of each epoch."""
     optimizer = keras.optimizers.Adam(learning_rate)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    history = model.fit(x, y, BATCH, epochs, validation_data=held_out, **options)
+    history = model.fit(x, y, BATCH, epochs, validation_data=validation, **options)
     return history.history["val_accuracy"]
 
 
-held_out = (data.x_val, data.y_val)
+validation = (data.x_val, data.y_val)
 accuracy = {
-    NAME: fit(model, data.x_train, data.y_train, held_out, EPOCHS),
-    "mixed": fit(mixed, data.x_train, data.y_train, held_out, EPOCHS, verbose=0),
+    NAME: fit(model, data.x_train, data.y_train, validation, EPOCHS),
+    "mixed": fit(mixed, data.x_train, data.y_train, validation, EPOCHS, verbose=0),
 }
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 for name, values in accuracy.items():
     axes.plot(range(1, EPOCHS + 1), values, marker=".", label=name)
     print(f"{name}: {values[-1]:.1%}")
-axes.set(xlabel="epoch", ylabel="accuracy on held-out images", ylim=(None, 1))
+axes.set(xlabel="epoch", ylabel="validation accuracy", ylim=(None, 1))
 axes.xaxis.get_major_locator().set_params(integer=True)
 axes.legend()
 plt.show()
 
 # %% [markdown]
-# ## Save it, and open it on another backend
+# ## Save the model, and load it on another backend
 #
-# The `.keras` file holds the layers and their weights. The reader needs `keras_structnets` for its layers,
-# but neither the name above nor the function behind it. Here another Python process opens it, on another
-# backend if one is installed. `compile=False` leaves out the optimizer, and whether the first backend
-# compiled the model: predictions need neither.
+# The `.keras` file holds the layers and their weights. To load it, Python needs `keras_structnets`, but
+# neither the registered name nor the function. Here a second Python process loads it on another backend, if
+# one is installed. With `compile=False` Keras does not load the optimizer, which predictions do not need.
 
 # %%
 READ = """
@@ -169,19 +169,20 @@ if others:
     there_difference = np.abs(model.predict(data.x_val[:50], verbose=0) - there).max()
     print(f"{keras.backend.backend()} and {others[0]} differ by {there_difference:.1e} at most")
 else:
-    print("no other backend is installed: this step is left out")
+    print("no other backend is installed: this step is skipped")
 
 # %% [markdown]
-# ## Trained weights, other classes
+# ## Fine-tune trained weights
 #
-# Some models of the zoo come with weights, named after the data that they were trained on. With another
-# `num_classes` the trunk keeps them, and the head starts anew; a warning says which layers that are.
+# Some models of the zoo have trained weights, which are named after their training data. With another
+# `num_classes` the head is initialized at random, and all other layers have the trained weights. A warning
+# names the layers of the head.
 
 # %%
 RECORD = "mobilenet_a"
 record = ksn.zoo.info(RECORD).records["cifar10"]
 print(f"{record.name}: {record.class_names}, input {record.input_shape}")
-print("accuracy on their held-out images:", [run["accuracy"] for run in record.runs])
+print("validation accuracy of the record:", [run["accuracy"] for run in record.runs])
 
 keras.utils.set_random_seed(0)
 with warnings.catch_warnings(record=True) as caught:
@@ -191,9 +192,9 @@ said = [str(w.message) for w in caught if "start from random weights" in str(w.m
 print("warning:", *said)
 
 # %% [markdown]
-# Three classes, a few images of each, made as large and as coloured as those that the trunk knows. The trunk
-# stays as it is: only the head is trained. The same is done with a trunk of random weights, whose batch
-# normalization has seen no image, so that one sees what training it was worth.
+# The new task has three classes and few images of each, which are resized to the input of the network. Only
+# the head is trained; the other layers are frozen. The comparison is the same network with random weights in
+# the frozen layers.
 
 
 # %%
@@ -211,8 +212,8 @@ def train_head(model):
     for layer in model.layers:
         layer.trainable = layer.name == "logits"
     x, y = few(data.x_train, data.y_train, FEW)
-    held_out = few(data.x_val, data.y_val, FEW)
-    return fit(model, x, y, held_out, HEAD_EPOCHS, learning_rate=0.02, verbose=0)
+    validation = few(data.x_val, data.y_val, FEW)
+    return fit(model, x, y, validation, HEAD_EPOCHS, learning_rate=0.02, verbose=0)
 
 
 def trunk_of(model):
@@ -231,9 +232,10 @@ same_trunk = np.array_equal(trunk_of(tuned), trunk_of(ksn.zoo.build(RECORD, weig
 print("the trunk is still that of the record:", same_trunk)
 
 # %% [markdown]
-# ## One thing to try
+# ## Exercise
 #
-# The sizes of an architecture are arguments. What does a wider network cost, or one with more steps?
+# The sizes of an architecture are arguments. How many parameters and FLOPs has a wider network, or one with
+# more steps?
 
 # %%
 for sizes in ({}, {"width": 2 * WIDTH}, {"steps": 2 * STEPS}):
@@ -242,7 +244,7 @@ for sizes in ({}, {"width": 2 * WIDTH}, {"steps": 2 * STEPS}):
     print(f"{sizes or 'as it is'}: {candidate.count_params():,} parameters, {total:,} operations")
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert reached["StencilConv2D(3)"] == 3 * 3

@@ -1,12 +1,13 @@
 # %% [markdown]
-# # SimNets: start from what images look like
+# # SimNets: similarity, MEX and unsupervised pre-training
 #
-# A SimNet compares where a ConvNet multiplies. This tutorial takes its parts one by one, gives a network
-# its first weights from images without labels, checks what the paper says of them, and trains it.
+# A SimNet compares its input with templates where a ConvNet computes inner products. This tutorial explains
+# the two layers of a SimNet, initializes a network from images without labels, checks the paper's statements
+# about this initialization, and trains the network.
 #
-# Paper: N. Cohen, O. Sharir and A. Shashua, *Deep SimNets* (2016), section 5. Nothing is downloaded:
-# the images are scikit-learn's handwritten digits. Set `DATASET` to a folder with one sub-folder of
-# images per class to see the same with photographs.
+# Paper: N. Cohen, O. Sharir and A. Shashua, *Deep SimNets* (2016). The images are scikit-learn's handwritten
+# digits, so nothing is downloaded. To use your own images, set `DATASET` to a folder with one sub-folder per
+# class.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -29,10 +30,10 @@ data = ksn.training.load(DATASET)
 print(data)
 
 # %% [markdown]
-# ## Similarity and MEX, by hand
+# ## Similarity and MEX
 #
-# A similarity is minus a weighted distance from a template, and MEX is a maximum, a mean or a minimum,
-# as its beta says:
+# A similarity is minus the weighted distance between the input and a template. MEX is a smooth function
+# between the minimum, the mean and the maximum of its inputs, and beta selects the place:
 #
 # $$ s_l(y) = -\sum_t u_{lt}\,|y_t - z_{lt}|^p \qquad\qquad
 # \mathrm{MEX}_\beta(c) = \frac1\beta \log \frac1n \sum_i e^{\beta c_i} $$
@@ -68,10 +69,10 @@ plt.show()
 # $$ h_r(x) = \frac1\beta \log\Bigl(\frac1n \sum_l \alpha_{rl}\,K(x, z_l)\Bigr) \qquad
 # K(x, z_l) = e^{-\beta \sum_i u_{li} |x_i - z_{li}|^p} $$
 #
-# so the outputs are sums of kernels: Gaussian for $p = 2$, Laplacian for $p = 1$, and with learned weights
-# the kernel is learned too. Two limits have names of their own (footnotes 2 and 3): with linear similarity
-# and a beta of infinity the outputs are maxout units, and with a beta of 1 MEX is the logarithm of an inner
-# product of what its inputs are logarithms of.
+# so each output is the logarithm of a sum of kernels: Gaussian for $p = 2$, Laplacian for $p = 1$. Learned
+# weights make the kernel itself learned. Two special cases are well known (footnotes 2 and 3). With linear
+# similarity and an infinite beta the outputs are maxout units. With a beta of 1, MEX of sums of logarithms is
+# the logarithm of an inner product.
 
 # %%
 drawn, beta = np.random.default_rng(0), 0.7
@@ -100,8 +101,8 @@ for name, (found, expected) in pairs.items():
     print(f"{name:28} {example}, differ by {identities[name]:.0e} at most")
 
 # %% [markdown]
-# All inputs that are equally similar to a template lie on an $l_p$ ball around it. The weights stretch it:
-# here the second coordinate counts four times as much as the first.
+# The inputs of equal similarity to a template form the surface of an $l_p$ ball around it, which the weights
+# stretch. The orange curves have weights of 1 and 4, so the second coordinate counts four times as much.
 
 # %%
 ticks = np.linspace(-1.5, 1.5, 121, dtype="float32")
@@ -122,10 +123,10 @@ plt.show()
 # %% [markdown]
 # ## Whitening: the filters of the convolution
 #
-# Neighbouring pixels agree, so a distance between raw patches counts the same thing many times. The
-# convolution before a similarity makes the coordinates uncorrelated with variance 1. Its filters come
-# from patches: `"pca"`, `"zca"`, or as in the paper `"ica"`, whose coordinates are as independent as a
-# linear map can make them.
+# Neighbouring pixels are correlated, so a distance between raw patches counts the same information many
+# times. The convolution before a similarity makes the coordinates uncorrelated, with variance 1. Its filters
+# are computed from patches by `"pca"`, `"zca"` or, as in the paper, `"ica"`. ICA finds the linear map whose
+# coordinates are as independent as possible.
 
 # %%
 rng = np.random.default_rng(0)
@@ -173,22 +174,23 @@ plt.show()
 # %% [markdown]
 # ## A mixture: templates, weights and p
 #
-# Take a mixture of Generalized Gaussians with one shape p. The log density of a whitened patch together
-# with component l **is** a similarity, plus a constant:
+# Consider a mixture of Generalized Gaussians of the same shape p. The joint log density of a whitened patch y
+# and a component l is a similarity plus a constant:
 #
 # $$ \log P(y, l) = -\sum_t \alpha_{lt}^{-p}\,|y_t - \mu_{lt}|^p + c_l $$
 #
-# so the means become templates, the scales weights, and the constants offsets of the MEX that follows.
-# The shape is fitted too: 2 is a Gaussian, 1 a Laplacian. Patches of photographs have heavy tails, p near 1
-# or below; those of these digits are ink or paper and little between, which gives a p above 2.
+# So the means of the mixture become the templates, its scales give the weights, and the constants become the
+# offsets of the MEX layer that follows. The shape p is estimated too: 2 is a Gaussian, 1 a Laplacian. Patches
+# of photographs have heavy tails, with p near 1 or below. Pixels of these digits are mostly black or white,
+# which gives a p above 2.
 
 # %%
 shapes = {}
 figure, panels = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 planted = np.random.default_rng(1)
 samples = {
-    "made, Laplacian": planted.laplace(size=(PATCHES, 4)),
-    "made, Gaussian": planted.normal(size=(PATCHES, 4)),
+    "Laplacian sample": planted.laplace(size=(PATCHES, 4)),
+    "Gaussian sample": planted.normal(size=(PATCHES, 4)),
     "whitened patches": whitening.transform(patches),
 }
 for axes, (name, sample) in zip(panels, samples.items(), strict=True):
@@ -203,10 +205,13 @@ for axes, (name, sample) in zip(panels, samples.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# ## A network that starts from images
+# ## Pre-train a network
 #
-# `pretrain` does both for every convolution and similarity of a model, front to back: the second layer's
-# patches are drawn from the maps that the first one now makes.
+# `pretrain` fits a whitening and a mixture for each convolution and similarity of a model, from the first
+# layer to the last. The patches of the second layer come from the feature maps of the pre-trained first
+# layer. Figure 1 of the paper shows the structure of these networks; ours is (d):
+#
+# ![Figure 1](../docs/pictures/simnets_figure1.png)
 
 # %%
 SIZES = {"channels": (16, 32), "padding": "same", "input_shape": data.x_train.shape[1:]}
@@ -225,7 +230,7 @@ print(report)
 report.plot()
 
 # %% [markdown]
-# The maps of the first similarity are the log densities of the components, up to the constants:
+# The feature maps of the first similarity equal the log densities of the components, up to the constants:
 
 # %%
 row = report.layers[0]
@@ -240,11 +245,12 @@ difference = np.abs(found - expected).max() / np.abs(expected).max()
 print(f"the maps differ from the log densities by {difference:.1e} of the largest")
 
 # %% [markdown]
-# ## Train it
+# ## Train the network
 #
-# Three starts, the same number of epochs: random weights, filters that whiten before random templates, and
-# everything from the mixture. Digits are easy, and all three learn them. What each start is worth on
-# photographs stands in `benchmarks/results/simnets_training_tensorflow.md`.
+# The next cell trains three networks for the same number of epochs: one from random weights, one from
+# whitening filters and random templates, and one from the mixture. Digits are easy, and all three networks
+# learn them. `benchmarks/results/simnets_training_tensorflow.md` compares the three initializations on
+# photographs.
 
 
 # %%
@@ -281,14 +287,15 @@ figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
 for start, (_, history) in trained.items():
     axes.plot(range(1, EPOCHS + 1), history["val_accuracy"], marker=".", label=start)
     print(f"{start}: {history['val_accuracy'][-1]:.1%}")
-axes.set(xlabel="epoch", ylabel="accuracy on held-out images", ylim=(None, 1))
+axes.set(xlabel="epoch", ylabel="validation accuracy", ylim=(None, 1))
 axes.xaxis.get_major_locator().set_params(integer=True)
-axes.legend(title="start")
+axes.legend(title="initialization")
 plt.show()
 
 # %% [markdown]
-# What was learned from the whitened start: the filters of the first convolution, and the templates that its
-# output is compared with, each a column, where its weights count.
+# These are the weights that the network learned after whitening: the filters of the first convolution, and
+# the templates of the first similarity with their weights. Each column is a template. Coordinates whose
+# weight is 0 stay white.
 
 # %%
 model = trained["whitened"][0]
@@ -316,10 +323,11 @@ for axes, matrix, name in zip(
 plt.show()
 
 # %% [markdown]
-# ## What the paper reports, and what came out
+# ## Results of the paper and of the records
 #
-# The paper prints 85.5% for the two-layer SimNet on CIFAR-10 and 81.1% for the ConvNet of its Table 1, which
-# has more than twice the parameters. The package brings weights of both. The last row is this page.
+# The paper reports 85.5% for the two-layer SimNet on CIFAR-10, and 81.1% for the ConvNet of its Table 1,
+# which has more than twice the parameters. The package has trained weights of both. The last row is the
+# network above.
 
 # %%
 print(f"{'':34}{'parameters':>12}{'epochs':>8}{'accuracy':>10}")
@@ -338,10 +346,10 @@ size = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 print(f"{label:34}{size:>12,}{EPOCHS:>8}{best:>10.1%}")
 
 # %% [markdown]
-# ## Save it, and open it on another backend
+# ## Save the model, and load it on another backend
 #
-# A `.keras` file holds no trace of the backend. Here another Python process reads it, on another backend if
-# one is installed.
+# A `.keras` file does not depend on the backend. Here a second Python process loads the model on another
+# backend, if one is installed.
 
 # %%
 READ = """
@@ -362,14 +370,14 @@ if others:
     there_difference = np.abs(model.predict(data.x_val[:50], verbose=0) - there).max()
     print(f"{keras.backend.backend()} and {others[0]} differ by {there_difference:.1e} at most")
 else:
-    print("no other backend is installed: this step is left out")
+    print("no other backend is installed: this step is skipped")
 
 # %% [markdown]
-# ## One thing to try
+# ## Exercise
 #
 # How many filters and templates does a layer need? `Whitening(n_components="auto")` and
-# `GeneralizedGaussianMixture("auto")` choose by themselves, and `pretrain(..., channels="auto")` returns a
-# network with the numbers that they choose, layer by layer. Those of the given network are the largest.
+# `GeneralizedGaussianMixture("auto")` choose these numbers from the data. `pretrain(..., channels="auto")`
+# returns a network with the chosen numbers in each layer; those of the given network are the upper bounds.
 
 # %%
 auto = {"channels": "auto", "n_patches": 2000, "max_iter": 10}
@@ -391,12 +399,12 @@ print(
 )
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert np.abs(after - np.eye(len(after))).max() < 0.15
-assert abs(shapes["made, Laplacian"] - 1) < 0.1
-assert abs(shapes["made, Gaussian"] - 2) < 0.2
+assert abs(shapes["Laplacian sample"] - 1) < 0.1
+assert abs(shapes["Gaussian sample"] - 2) < 0.2
 if DATASET == "digits":
     assert shapes["whitened patches"] > 2
 assert difference < 1e-4
