@@ -5,7 +5,8 @@ None for equal shares. Where |beta| (max c - min c) is at most _SMALL the terms 
 mean, which stays accurate down to beta = 0; elsewhere about their extreme.
 """
 
-import keras
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -17,11 +18,16 @@ _SAFE = 60.0  # range of beta * c up to which exponentials and gradients over th
 _CLOSE = 16.0  # range of beta * c up to which the gradient of beta keeps its digits by products
 
 
-def log_mean_exp_of(mass, beta_is_static):
-    """MEX (c [n, ...], beta) -> [...] with a custom gradient; that of a static beta is 0."""
+@functools.cache
+def log_mean_exp_of(beta_is_static):
+    """MEX (c [n, ...], beta, and mass or nothing) -> [...] with a custom gradient.
 
-    @keras.ops.custom_gradient
-    def log_mean_exp(c, beta):
+    The gradients of the mass and of a static beta are 0.
+    """
+
+    @kernels.select("custom_gradient")
+    def log_mean_exp(c, beta, *masses):
+        mass = masses[0] if masses else None
         y, *parts = _value(c, beta, mass)
 
         def gradient(*args, upstream=None):
@@ -30,20 +36,21 @@ def log_mean_exp_of(mass, beta_is_static):
             reference, log_mean = _value(c, beta, mass)[1:] if recompute else parts
             share = ops.exp(beta * (c - reference[None]) - log_mean[None]) * _mass(c, mass)
             g_beta = 0.0 * beta if beta_is_static else ops.sum(g * _slope(c, beta, mass))
-            return g[None] * share, g_beta
+            return g[None] * share, g_beta, *map(ops.zeros_like, masses)
 
         return y, gradient
 
     return log_mean_exp
 
 
+@functools.cache
 def mex_columns_of(beta_is_static):
     """MEX (x [n_in, m], offsets [n_in, n_out], beta) -> [n_out, m] with a custom gradient.
 
     It runs as products of matrices where these are accurate, and as loops elsewhere.
     """
 
-    @keras.ops.custom_gradient
+    @kernels.select("custom_gradient")
     def mex_columns(x, b, beta):
         safe = _products_are_accurate(x, b, beta)
 

@@ -228,12 +228,13 @@ def _mass_inside(spatial, pool_size, strides):
 def _log_mean_exp(c, beta, ignore_nan, mass=None):
     """MEX over the first axis of `c`, of all terms or of those that are not missing."""
     if not ignore_nan:
-        return log_mean_exp_of(mass, _is_static(beta))(c, _finite(beta))
+        masses = () if mass is None else (mass,)
+        return log_mean_exp_of(_is_static(beta))(c, _finite(beta), *masses)
     missing = ops.isnan(c)
     nothing = ops.all(missing, axis=0)
     known = ops.cast(ops.logical_or(ops.logical_not(missing), nothing[None]), "float32")
     mass = known / ops.sum(known, axis=0)
-    y = log_mean_exp_of(mass, _is_static(beta))(ops.where(missing, 0.0, c), _finite(beta))
+    y = log_mean_exp_of(_is_static(beta))(ops.where(missing, 0.0, c), _finite(beta), mass)
     return ops.where(nothing, float("nan"), y)
 
 

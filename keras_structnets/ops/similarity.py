@@ -2,7 +2,6 @@
 
 import functools
 
-import keras
 from keras import ops
 
 from keras_structnets import checks
@@ -124,23 +123,28 @@ def _order_p_similarity(x, z, u, p, ignore_nan):
 
     Shapes: x [..., n_in], z and u [n_in, n_out] -> [..., n_out], all float32.
     """
+    rows, order = ops.reshape(x, (-1, x.shape[-1])), ops.cast(p, "float32")
+    y = _similarity_of(p if _is_static(p) else None, ignore_nan)(rows, z, u, order)
+    return ops.reshape(y, (*ops.shape(x)[:-1], z.shape[-1]))
+
+
+@functools.cache
+def _similarity_of(static_p, ignore_nan):
+    """The similarity of rows [m, n_in], with a custom gradient; `static_p` is None for a tensor p."""
     known = _known if ignore_nan else lambda x: x  # a difference of 0 has a gradient of 0
 
-    @keras.ops.custom_gradient
-    def similarity(x, z, u, p_tensor):
-        order = p if _is_static(p) else p_tensor
+    @kernels.select("custom_gradient")
+    def similarity(x, z, u, p):
+        order = p if static_p is None else static_p
 
-        def gradient(
-            *args, upstream=None
-        ):  # of the arguments alone: it can be differentiated again
+        def gradient(*args, upstream=None):  # of the arguments alone: it has a gradient too
             g = args[-1] if upstream is None else upstream
             of_x, of_z, of_u, of_p = _sums_of_gradients(x, z, -u, order, g, known)
-            return p_tensor * of_x, p_tensor * u * of_z, -of_u, 0.0 * p_tensor + of_p
+            return p * of_x, p * u * of_z, -of_u, 0.0 * p + of_p
 
         return _sum_of_powers(x, z, -u, order, known), gradient
 
-    y = similarity(ops.reshape(x, (-1, x.shape[-1])), z, u, ops.cast(p, "float32"))
-    return ops.reshape(y, (*ops.shape(x)[:-1], z.shape[-1]))
+    return similarity
 
 
 def _sum_of_powers(x, z, u, p, known):

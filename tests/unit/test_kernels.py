@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_structnets as ksn
 from keras_structnets.ops import kernels
 from keras_structnets.ops.fourier import stencil_matrices, transform
 from keras_structnets.ops.kernels import generic, select
@@ -237,3 +238,22 @@ def test_kernels_for_cpus_run_on_cpus_alone(monkeypatch):
     x = ops.ones((2, 4, 4, 3))
     assert select("max_pool", x) is generic.max_pool
     assert select("conv", x) is not generic.conv
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a kernel of TensorFlow alone")
+def test_custom_gradients_keep_no_graph_of_a_model_that_is_gone():
+    """TensorFlow's own registers a gradient, which holds the graph, for each call that it traces."""
+    from tensorflow.python.framework.ops import gradient_registry
+
+    def build():
+        layers = [
+            ksn.layers.Similarity2D(3, 2, p=1.5),
+            ksn.layers.MEX(2),
+            ksn.layers.MEXPooling2D(2),
+        ]
+        keras.Sequential([keras.Input((8, 8, 2)), *layers]).predict_on_batch(np.zeros((1, 8, 8, 2)))
+
+    build()
+    before = len(gradient_registry.list())
+    build()
+    assert len(gradient_registry.list()) == before

@@ -19,6 +19,7 @@ BACKENDS = {  # operation: the backends that have a kernel for it
     "compiled": ("tensorflow", "jax"),
     "cond": ("torch",),
     "conv": ("torch", "jax"),
+    "custom_gradient": ("tensorflow",),
     "depthwise": ("torch", "jax"),
     "is_double_backward": ("torch",),
     "loop": ("torch",),

@@ -11,6 +11,7 @@ from keras_structnets.ops.fourier import dft_matrices, inverse, transform
 conv = functools.partial(ops.conv, data_format="channels_last")
 average_pool = functools.partial(ops.average_pool, data_format="channels_last")
 max_pool = functools.partial(ops.max_pool, data_format="channels_last")
+custom_gradient = ops.custom_gradient
 LARGEST_DFT = 32  # the largest axis that products with matrices transform; above it, an FFT
 _UNROLLED = 16  # the largest number of iterations of a loop that is unrolled
 

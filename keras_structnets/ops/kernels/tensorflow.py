@@ -1,5 +1,7 @@
 """Kernels for TensorFlow."""
 
+import functools
+
 import tensorflow as tf
 from keras import ops
 
@@ -23,6 +25,24 @@ def batch_normalization(x, gamma, beta, epsilon):
     )
     n = tf.cast(tf.size(x) // x.shape[-1], variance.dtype)
     return tf.reshape(y, tf.shape(x)), mean, variance * ((n - 1) / n)
+
+
+def custom_gradient(f):
+    """`keras.ops.custom_gradient`, which keeps the graph of each call for ever: here one per input size.
+
+    TensorFlow registers a gradient, and with it the graph, for each call that it traces.
+    """
+    with_gradient = tf.custom_gradient(f)
+    graphs = tf.function(with_gradient, autograph=False)
+
+    @functools.wraps(f)
+    def call(*args):
+        if tf.executing_eagerly():
+            return with_gradient(*args)
+        args = [tf.convert_to_tensor(x) for x in args]
+        return graphs.get_concrete_function(*(tf.TensorSpec(x.shape, x.dtype) for x in args))(*args)
+
+    return call
 
 
 def spectral_filter(x, response, axes):
