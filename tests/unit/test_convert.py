@@ -13,6 +13,9 @@ from keras_structnets.__main__ import main
 from keras_structnets.conversion.least_squares import LeastSquares
 
 L = keras.layers
+RANKS = pytest.mark.parametrize(
+    "rank", [2, *(pytest.param(rank, marks=pytest.mark.no_backend) for rank in (1, 3))]
+)
 CONVOLUTIONS = ["circulant", "linear_mix", "low_rank", "separable"]
 
 
@@ -50,7 +53,7 @@ def nested():
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@RANKS
 @pytest.mark.parametrize(
     ("strides", "padding", "dilation"),
     [(1, "same", 1), (2, "same", 1), (2, "valid", 1), (1, "valid", 2)],
@@ -163,7 +166,7 @@ def structured(to, rank):
 
 
 @pytest.mark.parametrize("to", CONVOLUTIONS)
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@RANKS
 @pytest.mark.parametrize("fitted", [False, True])
 def test_a_kernel_of_the_target_form_is_kept(to, rank, fitted):
     if to == "separable" and rank == 3:
@@ -258,7 +261,7 @@ def test_least_squares_of_shared_and_own_regressors_is_that_of_numpy():
 # Pooling
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@RANKS
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_pooling_becomes_mex_pooling_that_computes_the_same(rank, padding):
     inputs = keras.Input((*(7, 6, 5)[:rank], 3))

@@ -66,6 +66,7 @@ def test_npy_files_that_do_not_fit_are_refused(wrong, message, tmp_path):
         training.load(tmp_path)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_a_network_is_pretrained_and_trains_on_random_crops_of_them(kind, tmp_path):
     write(tmp_path / "x.npz", LAYOUTS[kind])

@@ -98,8 +98,11 @@ def test_a_network_of_the_zoo_keeps_its_outputs(name):
     )
 
 
-@pytest.mark.parametrize("beta", [0.0, 1e-4, -0.3, 0.3, 60.0, INF, -INF])
-@pytest.mark.parametrize("name", SIMNETS)
+@pytest.mark.parametrize(
+    ("name", "beta"),
+    [("simnet_2layer", beta) for beta in (0.0, 1e-4, -0.3, 60.0, INF, -INF)]
+    + [(name, 0.3) for name in SIMNETS],
+)
 def test_a_simnet_keeps_its_outputs_at_any_beta(name, beta):
     model = small(name, beta)
     assert_same(ksn.inference.simplify(model), model, images((16, 16, 3), 3))
