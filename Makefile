@@ -66,8 +66,12 @@ lint: $(TEST_READY)
 	$(TEST_ENV)/bin/mypy keras_structnets
 
 # One process per backend, two at once; each shows its output when it ends. What needs no backend
-# runs once, beside the last. XLA compiles in a hurry here, for tests compile much and compute little;
-# parity leaves it as it is. PyTorch takes one thread, or the threads of two processes fight.
+# runs once, beside the last. XLA optimizes little and keeps what it compiled, for tests compile much, often
+# the same again, and compute little; parity leaves it as it is. PyTorch takes one thread, or the threads of
+# two processes fight.
+pytest-jax: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(TEST_ENV)/jax
+pytest-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
+pytest-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 pytest: $(TEST_READY)
 	$(MAKE) --no-print-directory -j2 $(RUN_TESTS)
 
