@@ -153,8 +153,12 @@ def export(model, path, weights, batch_size, precision, dataset):
     if dataset is not None:
         images = training_images(dataset, network, _CALIBRATION, split_of(model, weights))
     options = {"batch_size": batch_size, "precision": precision, "calibration": images}
+    metadata = {"model": network.name}
     names = class_names(file_of(model, weights))
-    metadata = {"model": network.name} | ({"class_names": "\n".join(names)} if names else {})
+    if names:  # trained by structnets
+        metadata["class_names"] = "\n".join(names)
+        if len(network.input_shape) == 4:
+            metadata["input_range"] = "0 255"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is printed says the same
         print(inference.export(network, path, metadata=metadata, **options))

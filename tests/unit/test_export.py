@@ -338,6 +338,15 @@ def test_the_command_says_what_it_wrote(tmp_path, capsys):
     assert "exists. Delete it" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="StableHLO has no place for texts")
+def test_the_file_of_a_record_holds_its_classes_and_the_range_of_pixels(tmp_path):
+    path = tmp_path / f"record{SOME}"
+    assert main(["export", "simnet_3layer_compact_cifar10", str(path)]) == 0
+    assert text_in(path, "model") == "simnet_3layer_compact"
+    assert text_in(path, "class_names").startswith("airplane\nautomobile\n")
+    assert text_in(path, "input_range") == "0 255"
+
+
 @tensorflow_alone
 def test_the_command_quantizes_by_images_of_a_data_set_and_prints_nothing_else(tmp_path, capfd):
     skip_without(".tflite", "int8")
