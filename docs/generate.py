@@ -166,9 +166,13 @@ def scatter(_):
 
 
 def write_card(path):
-    """The card of a record, beside its curves."""
-    name = path.parent.name
-    write(f"zoo/{name}/card.md", path.read_text(encoding="utf-8"))
+    """The card of a record, beside its curves, with its exported files."""
+    name, text = path.parent.name, path.read_text(encoding="utf-8")
+    heads, rule, *rows = result_table("exports").splitlines()
+    rows = [row for row in rows if row.startswith(f"| {name} |")]
+    if rows:
+        text += "\n".join(["", "## Exported files", "", heads, rule, *rows, ""])
+    write(f"zoo/{name}/card.md", text)
     for picture in ("curves.png", "confusion.png"):
         if path.with_name(picture).is_file():
             copy(path.with_name(picture), f"zoo/{name}/{picture}")

@@ -108,11 +108,22 @@ def _facts(folder, info, results, recipe):
         "parameters": f"{results['parameters']:,}",
         "FLOPs for one image": f"{results['flops']:,}" if results["flops"] else "not known",
         "weights": f"{weights['dtype']}{size}, {weights['accuracy']:.2%}",
+        "on a device": _memory(info, results),
         "input": f"{' x '.join(map(str, results['input_shape']))}, raw pixels 0..255",
         "teacher": recipe.teacher,
         "classes": ", ".join(results["class_names"]),
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _memory(info, results):
+    """The memory that a record needs on a device, in float32; empty for other trained models."""
+    if results["weights"]["file"].endswith(".keras"):
+        return ""
+    flash, ram = (4 * count / 1024 for count in (results["parameters"], info.largest_activations))
+    return (
+        f"{flash:.0f} KB for the weights and {ram:.0f} KB for the largest activations, in float32"
+    )
 
 
 def _run_row(run):

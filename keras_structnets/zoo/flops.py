@@ -77,6 +77,12 @@ def flops(model: keras.Model) -> Flops:
     return Flops(multiplies, adds, by_layer)
 
 
+def largest_activations(model: keras.Model) -> int:
+    """The numbers in the inputs and outputs of the layer that has the most, for one input."""
+    tensors = [(operation.input, operation.output) for operation in model.operations]
+    return max(sum(map(_size, keras.tree.flatten(pair))) for pair in tensors)
+
+
 def _collect(model, by_layer):
     sequential = isinstance(model, keras.Sequential)
     for operation in model.layers if sequential else model.operations:

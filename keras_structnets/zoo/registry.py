@@ -16,7 +16,7 @@ from keras_structnets.ranks import rank_of
 from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
 from keras_structnets.zoo import weights as stored
-from keras_structnets.zoo.flops import Flops, flops
+from keras_structnets.zoo.flops import Flops, flops, largest_activations
 from keras_structnets.zoo.heads import POOLINGS, classifier, dense_head, pooled, preprocess
 
 RANKS = (1, 2, 3)  # of series, images and volumes
@@ -69,6 +69,11 @@ class ModelInfo:
     def flops(self) -> Flops:
         """`Flops` of one input at 10 classes."""
         return of_skeleton(flops, self.name)
+
+    @property
+    def largest_activations(self) -> int:
+        """Numbers in the inputs and outputs of the layer that has the most, for one input."""
+        return of_skeleton(largest_activations, self.name)
 
 
 @dataclasses.dataclass(frozen=True)

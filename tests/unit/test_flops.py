@@ -1,11 +1,15 @@
 """Operations counted by formula, against counts by hand and against the papers."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
 
 import keras_structnets as ksn
 from keras_structnets.zoo import flops
+
+largest_activations = importlib.import_module("keras_structnets.zoo.flops").largest_activations
 
 L = ksn.layers
 pytestmark = pytest.mark.no_backend  # shapes alone
@@ -118,3 +122,10 @@ def test_what_cannot_be_counted_is_named():
         counted(keras.layers.UpSampling2D())
     with pytest.raises(ValueError, match="fixed input_shape"):
         counted(keras.layers.BatchNormalization(), shape=(None, None, 3))
+
+
+def test_the_largest_activations_are_those_of_the_layer_with_the_most():
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Add()([x, 2 * x])[:, 0, 0]))
+    assert largest_activations(model) == 3 * 4 * 4 * 8  # the sum: two inputs and its output
