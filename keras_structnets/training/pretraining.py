@@ -61,7 +61,14 @@ def pretrain_from(model, recipe, data, verbose):
     templates = "keep" if recipe.pretrain == "whitening" else "mixture"
     images = center_crop(data.x_train, model.input_shape[1:-1])
     found = keras_structnets.pretraining.pretrain(
-        model, images, seed=recipe.seed, templates=templates, verbose=verbose
+        model,
+        images,
+        seed=recipe.seed,
+        templates=templates,
+        temperature=recipe.pretrain_temperature,
+        offset_spread=recipe.pretrain_offset_spread,
+        reg=recipe.pretrain_reg,
+        verbose=verbose,
     )
     if verbose:
         print(found)

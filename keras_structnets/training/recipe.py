@@ -77,7 +77,11 @@ class Recipe:
         normalize: whether to normalize pixels by ImageNet's mean and standard deviation; False only
             divides them by 255.
         pretrain: unsupervised pre-training of a SimNet on the training images: "none"; "whitening" of its
-            convolutions; or "mixture" of its similarities too.
+            convolutions; or "mixture" of its similarities too, see `keras_structnets.pretraining.pretrain`.
+        pretrain_temperature: with "mixture", weights and offsets are divided by it; 1 for the log densities
+            of the paper.
+        pretrain_offset_spread: with "mixture", the deviation of the random part of the offsets.
+        pretrain_reg: with "mixture", the smallest variance of a component.
         weights: the data set of one of `keras_structnets.zoo.info(model).records`, or the path of a weights
             file, to start from; None for random weights. Without `image_size`, images are resized to the
             size of the record. For other classes the classifier starts from random weights.
@@ -132,6 +136,9 @@ class Recipe:
     select: str = "last"
     normalize: bool = True
     pretrain: str = "none"
+    pretrain_temperature: float = 1.0
+    pretrain_offset_spread: float = 1.0
+    pretrain_reg: float = 1e-3
     weights: str | None = None
     freeze: bool = False
     teacher: str | None = None
@@ -325,7 +332,8 @@ _CHECKS = {
     "pad small_crop_epochs seed holdout_last_per_class": _integer(0),
     "optimizer schedule flip mix pretrain select": _choice,
     "learning_rate drop_factor distillation_temperature": _number(),
-    "warmup_epochs weight_decay l2 clipnorm": _number(includes=(0,)),
+    "pretrain_temperature pretrain_reg": _number(),
+    "warmup_epochs weight_decay l2 clipnorm pretrain_offset_spread": _number(includes=(0,)),
     "crop_area distillation": _number(0, 1, includes=(1,)),
     "label_smoothing ema": _number(0, 1, includes=(0,)),
     "validation_fraction": _number(0, 1),

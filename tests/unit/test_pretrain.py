@@ -1,5 +1,7 @@
 """Pre-training: the maps are log densities, and no images make it fail silently."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -129,6 +131,30 @@ def test_a_temperature_divides_the_maps(images):
     pretrain(warm, images, temperature=2.0)
     a, b = (outputs(model, ["first"], images[:2])[0] for model in (cold, warm))
     np.testing.assert_allclose(a, 2 * b, rtol=1e-4)
+
+
+def test_the_keys_of_a_recipe_reach_the_mixture():
+    """At shape 2 a weight is 1 / (2 variance), here at most 1 / (2 * 0.5) over the temperature."""
+    data = ksn.training.load("digits")
+    data = dataclasses.replace(data, x_train=data.x_train[:300])
+
+    def weights_and_spread(**keys):
+        sizes = {"channels": (16,), "templates": 6}
+        recipe = ksn.training.Recipe("simnet_1layer_l2", pretrain="mixture", sizes=sizes, **keys)
+        model = ksn.training.pretraining.build_model(recipe, data, (8, 8))
+        ksn.training.pretraining.pretrain_from(model, recipe, data, verbose=0)
+        weights = model.get_layer("similarity").similarity_weights
+        offsets = keras.ops.convert_to_numpy(model.get_layer("classification").offsets)
+        return keras.ops.convert_to_numpy(weights), offsets.std(axis=-1).mean()
+
+    weights, spread = weights_and_spread()
+    assert weights.max() > 0.5
+    assert spread < 2
+    weights, spread = weights_and_spread(
+        pretrain_temperature=4.0, pretrain_offset_spread=8.0, pretrain_reg=0.5
+    )
+    assert weights.max() <= 0.25 * (1 + 1e-5)
+    assert spread > 4
 
 
 def hard_images(kind, images):
