@@ -1,13 +1,13 @@
 # %% [markdown]
 # # GConvNets: neurons that are tensors
 #
-# In a ConvNet each channel holds one number per pixel. In a GConvNet it holds a tensor, and so does each
-# neuron. This tutorial computes a generalized convolution by hand, says what it has in common with an
-# ordinary one, counts its parameters, trains a small network, and opens it again on another backend.
+# In a ConvNet each channel holds one number per pixel. In a GConvNet each channel holds a tensor per pixel,
+# and each neuron is a tensor. This tutorial computes a generalized convolution in NumPy, compares it with an
+# ordinary convolution, counts its parameters, trains a small network, and loads it on another backend.
 #
 # Paper: *A generalized convolutional neural network for small dataset classification*, section 3.
-# Nothing is downloaded: the images are scikit-learn's handwritten digits. Set `DATASET` to a folder with
-# one sub-folder of images per class to see the same with photographs.
+# The images are scikit-learn's handwritten digits, so nothing is downloaded. To use your own images, set
+# `DATASET` to a folder with one sub-folder per class.
 
 # %%
 # On Colab, remove the first "# " of the next line.
@@ -33,16 +33,17 @@ print(data)
 # %% [markdown]
 # ## The idea
 #
-# One neuron $W_i$ meets one tensor $U_i$ of the input. Some axes are contracted: one multiplies along them
-# and sums, as in a matrix product. The others stay. The results of all kernel positions and all input
-# channels are added up (eq. 3 and 4):
+# A neuron holds one tensor $W_i$ for each kernel position and input channel. It multiplies $W_i$ with the
+# tensor $U_i$ of the input there, and sums over some of their axes, as a matrix product does. These axes are
+# contracted; the others are kept. The results of all positions and channels are added (eq. 3 and 4):
 #
 # $$ V_i = U_i \otimes W_i, \qquad V = \sum_i V_i, \qquad
 # V_{abef} = \sum_i \sum_{cd} U_{i,abcd}\, W_{i,dcef} $$
 #
-# The last axis of U meets the first axis of W, and so on inwards. Below, a circle is a tensor and a line is
-# one of its axes. A line between two circles is summed over. The axes at the left are kept: they pass
-# through. Those at the right are made by the neuron. The sizes of the first picture are the paper's.
+# The last axis of U is contracted with the first axis of W, the last but one with the second, and so on. In
+# the drawing a circle is a tensor and a line is one of its axes. Axes between two circles are contracted.
+# Axes at the left are kept from the input, and axes at the right are new ones of the neuron. The sizes of the
+# first example are the paper's.
 
 
 # %%
@@ -75,17 +76,17 @@ draw(left, ["a: 1", "b: 2"], ["c: 3", "d: 4"], ["e: 7", "f: 8"], "Some axes: the
 draw(right, [], ["c: 9", "d: 9"], ["e: 9", "f: 9"], "All axes: a layer of g_conv_net")
 figure.legend(
     [plt.Line2D([], [], color=f"C{i}", linewidth=3) for i in range(3)],
-    ["kept, shares the weights", "contracted, summed over", "made by the neuron"],
+    ["kept, shares the weights", "contracted, summed over", "new, of the neuron"],
     loc="outside lower center",
     ncols=3,
 )
 plt.show()
 
 # %% [markdown]
-# ## By hand, and by the library
+# ## In NumPy, and by the library
 #
-# A 3x3 image with one channel, whose pixels are tensors as in the picture, and a 3x3 kernel. There is one
-# place for the kernel, so the output is one tensor.
+# The image has 3x3 pixels and one channel, whose tensors have the shape of the first example. The kernel has
+# 3x3 positions too, so it fits in one place and the output is one tensor.
 
 # %%
 to_numpy, rng = keras.ops.convert_to_numpy, np.random.default_rng(0)
@@ -101,14 +102,13 @@ for row in range(3):
 by_library = to_numpy(ksn.ops.generalized_conv(u, w, contract=2))
 print("shape", by_library.shape, "is [batch, height, width, channels, a, b, e, f]")
 hand_difference = np.abs(by_library[0, 0, 0, 0] - by_hand).max()
-print(f"by hand and by the library differ by {hand_difference:.1e} at most")
+print(f"NumPy and the library differ by {hand_difference:.1e} at most")
 
 # %% [markdown]
 # ## Structure 1 is an ordinary convolution
 #
-# When every tensor is one number, what is left is Keras' `Conv2D`. And when all axes are contracted, the
-# layer is a `Conv2D` too, of as many channels as the tensors have elements: one only writes its kernel in
-# another order.
+# If every tensor is a single number, the layer is Keras' `Conv2D`. If all axes are contracted, it is a
+# `Conv2D` with as many channels as the tensors have elements; only the order of its weights differs.
 
 # %%
 images = rng.normal(size=(2, 8, 8, 5)).astype("float32")
@@ -134,8 +134,9 @@ print(f"a full contraction and Conv2D differ by {full_difference:.1e} at most")
 # %% [markdown]
 # ## Kept axes share the weights
 #
-# With `contract=1` the neuron sees the last axis alone. The axis before it is kept: each of its slices goes
-# through the same convolution, as the images of a batch do. The kernel does not grow with a kept axis.
+# With `contract=1` only the last axis is contracted, and the axis before it is kept. The layer applies the
+# same convolution to each slice along the kept axis, as it does to each image of a batch. The size of the
+# kernel does not depend on the kept axis.
 
 # %%
 shared = ksn.layers.GConv2D(1, (5,), 3, contract=1, use_bias=False)
@@ -148,15 +149,15 @@ print(f"all slices at once and one by one differ by {kept_difference:.1e} at mos
 # %% [markdown]
 # ## Counting parameters
 #
-# A layer from 9x9 tensors to 9x9 tensors has as many numbers per pixel as 81 channels. Contracting both axes
-# costs exactly what an ordinary convolution costs. So `g_conv_net`, which contracts all axes, is small since
-# 81 channels are few, not since its neurons are cheaper. Each kept axis divides the cost by its size
-# squared; in exchange, its slices no longer mix.
+# A 9x9 tensor holds as many numbers per pixel as 81 channels. A layer that contracts both axes has exactly
+# the weights of an ordinary convolution of 81 channels. `g_conv_net` contracts all axes: it is small because
+# 81 channels are few, and not because its neurons need fewer weights. Each kept axis divides the number of
+# weights by the square of its size, but its slices are no longer combined.
 
 
 # %%
 def kernel_size(layer, shape):
-    """Number of weights of a layer that makes 81 numbers per pixel of 81."""
+    """Number of weights of a layer with 81 numbers per pixel in its input and in its output."""
     layer.build((None, 8, 8, *shape))
     assert np.prod(layer.compute_output_shape((1, 8, 8, *shape))) == 8 * 8 * 81
     return int(np.prod(layer.kernel.shape))
@@ -182,12 +183,12 @@ plt.show()
 # %% [markdown]
 # ## The layer in a model
 #
-# `Structure` packs channels into tensors, `Destructure` unpacks them for an ordinary loss.
+# `Structure` turns channels into tensors, and `Destructure` turns tensors back into channels.
 
 
 # %%
 def small(contract):
-    """A network whose generalized convolution contracts both axes, or one."""
+    """A network whose generalized convolution contracts two axes, or one."""
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
@@ -207,10 +208,15 @@ candidates = {contract: small(contract) for contract in (2, 1)}
 candidates[2].summary()
 
 # %% [markdown]
-# ## The network of the paper, small
+# ## A small version of the paper's network
 #
-# `g_conv_net` is four blocks of such layers with skips, each followed by batch normalization and PReLU. Its
-# sizes are arguments. As an ordinary Keras model it shows its progress itself.
+# `g_conv_net` has four blocks of generalized convolutions with skip connections. Batch normalization and
+# PReLU follow each convolution. Two kinds of blocks are drawn below: the sizes are for a network of 9x9
+# tensors.
+#
+# ![the blocks of GConvNets](../docs/pictures/gconv_blocks.png)
+#
+# The sizes of the network are arguments of `build`, which returns an ordinary Keras model.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -220,13 +226,13 @@ model = ksn.zoo.build(
 
 
 def fit(model, **options):
-    """Train on the data of this tutorial: the accuracy on held-out images by epoch."""
+    """Train on the data of this tutorial, and return the validation accuracy of each epoch."""
     model.compile(
         keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    held_out = (data.x_val, data.y_val)
+    validation = (data.x_val, data.y_val)
     history = model.fit(
-        data.x_train, data.y_train, BATCH, EPOCHS, validation_data=held_out, **options
+        data.x_train, data.y_train, BATCH, EPOCHS, validation_data=validation, **options
     )
     return history.history["val_accuracy"]
 
@@ -234,18 +240,18 @@ def fit(model, **options):
 accuracy = fit(model)
 figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.plot(range(1, EPOCHS + 1), accuracy, marker=".")
-axes.set(xlabel="epoch", ylabel="accuracy on held-out images", ylim=(None, 1))
+axes.set(xlabel="epoch", ylabel="validation accuracy", ylim=(None, 1))
 axes.set(title=f"g_conv_net with {model.count_params():,} parameters")
 axes.xaxis.get_major_locator().set_params(integer=True)
 plt.show()
 
 # %% [markdown]
-# ## What the paper reports, and what came out
+# ## Results of the paper and of the records
 #
-# On CIFAR-10 the paper prints an accuracy of 88.4% with augmented images and 78.4% without, at 1.43M
-# parameters (Table 2). The package brings weights that were trained for a few epochs on CIFAR-10 images
-# that had been stored as JPEG; `ksn.zoo.build("g_conv_net", weights="cifar10_jpeg")` loads them. The last
-# row is the small network above, on other images: it shows that the parts work, and no more.
+# On CIFAR-10 the paper reports an accuracy of 88.4% with augmentation and 78.4% without, with 1.43M
+# parameters (Table 2). The package has trained weights: `ksn.zoo.build("g_conv_net", weights="cifar10")`
+# loads them. The last row is the small network above. It was trained on other images, so it cannot be
+# compared with the others.
 
 # %%
 info = ksn.zoo.info("g_conv_net")
@@ -258,11 +264,11 @@ for name, record in info.records.items():
 print(f"{'this run, ' + DATASET:26}{model.count_params():>12,}{EPOCHS:>8}{accuracy[-1]:>10.1%}")
 
 # %% [markdown]
-# ## Save it, and open it on another backend
+# ## Save the model, and load it on another backend
 #
-# A `.keras` file holds no trace of the backend. To read it one imports `keras_structnets`, which tells Keras
-# of the layers. Here another Python process does so, on another backend if one is installed. `compile=False`
-# leaves out the optimizer, and whether the first backend compiled the model: predictions need neither.
+# A `.keras` file does not depend on the backend. Import `keras_structnets` before you load it, since the
+# import registers the layers. Here a second Python process loads the model on another backend, if one is
+# installed. With `compile=False` Keras does not load the optimizer, which predictions do not need.
 
 # %%
 READ = """
@@ -283,13 +289,13 @@ if others:
     there_difference = np.abs(model.predict(data.x_val[:50], verbose=0) - there).max()
     print(f"{keras.backend.backend()} and {others[0]} differ by {there_difference:.1e} at most")
 else:
-    print("no other backend is installed: this step is left out")
+    print("no other backend is installed: this step is skipped")
 
 # %% [markdown]
-# ## One thing to try
+# ## Exercise
 #
-# What does sharing cost? Contract one axis of two in the small model above, and compare. On your own images
-# the answer may differ, and with other structures too.
+# How much accuracy do shared weights cost? Compare the small model above with the one that contracts only one
+# axis. The answer depends on the images and on the structure.
 
 # %%
 for contract, candidate in candidates.items():
@@ -297,7 +303,7 @@ for contract, candidate in candidates.items():
     print(f"contract={contract}: {candidate.count_params():,} parameters, {result:.1%}")
 
 # %% [markdown]
-# ## What this tutorial claims, checked
+# ## Checks of this tutorial's claims
 
 # %%
 assert hand_difference < 1e-4
