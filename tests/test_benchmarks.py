@@ -10,6 +10,7 @@ import pytest
 
 import keras_structnets as ksn
 from benchmarks import (
+    architectures,
     exports,
     figure1,
     figure2b,
@@ -108,6 +109,31 @@ def test_the_table_of_exports_is_what_was_measured():
     found = json.loads((timing.RESULTS / "exports_tensorflow.json").read_text(encoding="utf-8"))
     table = (timing.RESULTS / "exports.md").read_text(encoding="utf-8")
     assert exports.table(found["records"]) == table
+
+
+def test_the_table_of_architectures_is_what_was_measured():
+    table = (timing.RESULTS / "architectures.md").read_text(encoding="utf-8")
+    assert architectures.table(architectures.saved()) == table
+    numbers = [
+        r for rows in architectures.saved().values() for row in rows.values() for r in row.values()
+    ]
+    assert max(number for number in numbers if not isinstance(number, str)) < 1e-4
+
+
+def test_files_of_an_architecture_are_compared_with_the_model(monkeypatch):
+    suffix = {"tensorflow": ".tflite", "torch": ".pt2", "jax": ".stablehlo"}[BACKEND]
+    monkeypatch.setattr(architectures, "FORMATS", {suffix: formats.FORMATS[suffix]})
+    monkeypatch.setattr(
+        architectures, "control_flow", lambda path: ()
+    )  # it needs the extra `export`
+    inputs = keras.Input((6,))
+    outputs = ksn.layers.MEX(3, beta=1.0, trainable_beta=True)(inputs)
+    monkeypatch.setattr(architectures, "randomized", lambda name: keras.Model(inputs, outputs))
+    (difference,) = architectures.rows_of("any").values()
+    assert 0 < difference < 1e-4
+    monkeypatch.setattr(architectures, "control_flow", lambda path: ["WHILE"])
+    if suffix == ".tflite":
+        assert architectures.rows_of("any") == {"LiteRT": "holds WHILE"}
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow writes files of reduced precision")
