@@ -53,6 +53,13 @@ def missing(packages):
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
+def _onnx(model, path, batch_size):
+    """One file: jax2onnx puts large weights into a second one."""
+    by_keras("onnx")(model, path, batch_size)
+    if len(list(path.parent.iterdir())) > 1:
+        metadata.onnx(path, {})
+
+
 def _pt2(model, path, batch_size):
     torch = importlib.import_module("torch")
     (x,) = model.inputs
@@ -76,7 +83,7 @@ def _stablehlo(model, path, batch_size):
 FORMATS = {
     ".onnx": Format(
         "ONNX",
-        by_keras("onnx"),
+        _onnx,
         {"tensorflow": ("tf2onnx",), "torch": ("onnx", "onnxscript"), "jax": ("jax2onnx",)},
         ("onnxruntime",),
         runtimes.onnx,

@@ -247,6 +247,20 @@ def test_any_file_is_compared_on_the_images_that_are_given(tmp_path):
     assert "100.0% of the calibration images keep their class" in str(exported)
 
 
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="tf2onnx writes one file")
+def test_large_weights_are_in_the_file(tmp_path):
+    skip_without(".onnx")
+    pytest.importorskip("onnx")
+    model = keras.Sequential([keras.Input((2000,)), keras.layers.Dense(1000)])
+    ksn.inference.export(model, tmp_path / "a.onnx", batch_size=1)
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size > 4 * 2000 * 1000
+    x = np.ones((1, 2000), "float32")
+    expected = keras.ops.convert_to_numpy(model(x))
+    found = formats.FORMATS[".onnx"].load(path)(x)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="of jax2onnx")
 def test_jax2onnx_still_cannot_write_a_maximum_pooling(tmp_path):
     """Once this fails, a release of jax2onnx has mended it: SimNets and ConvNets leave JAX as ONNX."""
