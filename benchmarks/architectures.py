@@ -19,9 +19,11 @@ import keras
 import numpy as np
 
 import keras_structnets as ksn
+from keras_structnets.inference.export import TOLERANCE, relative_difference
 from keras_structnets.inference.formats import FORMATS, missing
 
 from . import timing
+from .speed import BACKENDS
 
 BETAS = 0.0, 1e-4, 0.3, 60.0, np.inf
 PAPERS = "GConvNets", "Low-cost parameterizations", "Deep SimNets"
@@ -66,12 +68,11 @@ def measure(model, suffix):
         run, differences = kind.load(path), []
         for count in (1,) if fixed else (1, 8):
             expected = keras.ops.convert_to_numpy(model(x[:count]))
-            difference = np.nan_to_num(np.abs(run(x[:count]) - expected).max(), nan=np.inf)
-            differences.append(difference / np.abs(expected).max())
+            differences.append(relative_difference(run(x[:count]), expected))
     worst = max(differences)
-    return (
-        float(f"{worst:.2g}") if worst < 1e-4 else f"the outputs of the file differ by {worst:.1g}"
-    )
+    if worst > TOLERANCE:
+        return f"the outputs of the file differ by {worst:.1g}"
+    return float(f"{worst:.2g}")
 
 
 def control_flow(path):
@@ -130,7 +131,7 @@ def main():
 
 def saved():
     """The results files of all backends."""
-    paths = {b: timing.RESULTS / f"architectures_{b}.json" for b in ("tensorflow", "torch", "jax")}
+    paths = {b: timing.RESULTS / f"architectures_{b}.json" for b in BACKENDS}
     texts = {b: path.read_text("utf-8") for b, path in paths.items() if path.is_file()}
     return {backend: json.loads(text)["networks"] for backend, text in texts.items()}
 

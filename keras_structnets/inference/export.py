@@ -290,7 +290,7 @@ def _compared(kind, model, path, batch_size, precision, images):
             f"export: the runtime of {kind.title} refuses the file: {_first_line(error)}. "
             f"Nothing was written. {_advice(kind, precision)}"
         ) from error
-    difference = float(np.max([_difference(*pair) for pair in pairs]))
+    difference = float(np.max([relative_difference(*pair) for pair in pairs]))
     if not difference <= (TOLERANCE if precision == "float32" else sys.float_info.max):
         raise ValueError(
             f"export: the outputs of the {kind.title} file differ from those of the model by "
@@ -315,7 +315,7 @@ def _examples(model, batch_size, images):
     ]
 
 
-def _difference(found, expected):
+def relative_difference(found, expected):
     """The largest difference relative to the largest output; infinite for another shape or NaN."""
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")

@@ -289,8 +289,8 @@ def test_a_file_that_computes_something_else_is_no_success(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_outputs_that_are_no_numbers_differ(value):
-    assert export_module._difference(np.array([value]), np.array([1.0])) == np.inf
-    assert export_module._difference(np.zeros((1, 2)), np.zeros((2, 1))) == np.inf
+    assert export_module.relative_difference(np.array([value]), np.array([1.0])) == np.inf
+    assert export_module.relative_difference(np.zeros((1, 2)), np.zeros((2, 1))) == np.inf
 
 
 def test_without_its_runtime_a_file_is_written_and_what_was_not_checked_is_said(
