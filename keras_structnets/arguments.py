@@ -109,9 +109,9 @@ def _train(sub):
         nargs="*",
         metavar="NAME|RECIPE",
         help="A name from the list, a record such as linear_mix_a_cifar10 to train it again, or a "
-        ".toml file. Other options override those of a record or a file. Several "
-        "files are trained one after another, each into runs/<name of the file>: runs that have "
-        "ended are skipped, and interrupted ones resumed.",
+        ".toml file, which is trained into runs/<name of the file>. Other options override those of a "
+        "record or a file. Several files are trained one after another: runs that have ended are "
+        "skipped, and interrupted ones resumed.",
     )
     sub.add_argument(
         "--set",
@@ -125,7 +125,7 @@ def _train(sub):
     )
     sub.add_argument("--resume", metavar="FOLDER", help="Continue an interrupted run.")
     sub.add_argument("--tensorboard", action="store_true", help="Write logs for TensorBoard too.")
-    _add_out(sub)
+    _add_out(sub, "runs/<name of the .toml file>, or runs/<model>_<dataset>")
     recipe_options.add_options(sub)
 
 
@@ -313,7 +313,7 @@ def _bench(sub):
         "--out",
         metavar="FOLDER",
         default="runs/bench",
-        help="Folder to write. Default: runs/bench.",
+        help="The folder to write into. Default: runs/bench.",
     )
 
 
@@ -337,7 +337,9 @@ def _add_dataset(sub, sentence, default=None):
 
 
 def _add_out(sub, default="a folder in runs/ after the model and data set"):
-    sub.add_argument("--out", metavar="FOLDER", help=f"Folder to write. Default: {default}.")
+    sub.add_argument(
+        "--out", metavar="FOLDER", help=f"The folder to write into. Default: {default}."
+    )
     sub.add_argument(
         "--overwrite", action="store_true", help="Replace an earlier run in this folder."
     )

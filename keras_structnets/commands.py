@@ -15,7 +15,7 @@ from keras_structnets.training._io import printable, require
 from keras_structnets.training.conversion import convert_and_save, training_images
 from keras_structnets.training.evaluate import split_of
 from keras_structnets.training.pretraining import pretrain_and_save
-from keras_structnets.training.queue import train_queue
+from keras_structnets.training.queue import run_folder, train_queue
 from keras_structnets.training.reproduce import rows as find_rows
 from keras_structnets.training.saved import class_names, file_of, load_model
 
@@ -53,18 +53,23 @@ def train(what, resume, out, overwrite, tensorboard, changes, **settings):
     elif not what:
         raise ValueError("train: give the NAME of a model, the path of a recipe, or --resume.")
     elif len(what) > 1:
-        if changes or settings or overwrite or not all(path.endswith(".toml") for path in what):
+        if changes or settings or out or overwrite or not all(map(_is_recipe, what)):
             raise ValueError(
-                "train: a queue takes paths of recipes, --out, --tensorboard and --backend. Write "
-                "other settings into the recipes."
+                "train: several recipes are trained into runs/<name of the file>, and take no options "
+                "but --tensorboard and --backend. Write settings into the recipes; use --out for one "
+                "recipe alone."
             )
-        failed = train_queue(what, out, **options)
+        failed = train_queue(what, **options)
         if failed:
             raise ValueError(f"train: {len(failed)} of {len(what)} recipes failed, see above.")
     else:
-        training.train(
-            _changed(what[0], settings, dict(changes)), out, overwrite=overwrite, **options
-        )
+        recipe = _changed(what[0], settings, dict(changes))
+        out = out or (run_folder(what[0]) if _is_recipe(what[0]) else None)
+        training.train(recipe, out, overwrite=overwrite, **options)
+
+
+def _is_recipe(what):
+    return what.endswith(".toml")
 
 
 def _size(key, value):
@@ -84,7 +89,7 @@ def _changed(what, settings, changes):
     for key in settings:
         checks.one_of("train", "--set key", key, [*known, "sizes.NAME"])
     record = zoo.records.named(what)
-    if not record and not what.endswith(".toml"):
+    if not record and not _is_recipe(what):
         return training.Recipe(what, **settings, sizes=sizes)
     base = training.Recipe.read(record.weights.with_name("recipe.toml") if record else what)
     kept = base.sizes if settings.get("model") in (None, base.model) else {}

@@ -115,6 +115,11 @@ def refuse_earlier_run(out, overwrite):
         and out.is_dir()
         and any(not file.name.startswith(PART) for file in out.iterdir())
     ):
+        if not (out / "recipe.toml").exists() and any(out.glob("*/recipe.toml")):
+            raise ValueError(
+                f"train: `out` {str(out)!r} holds other runs, and a run needs a folder of its own. Use for "
+                f"example --out {out / 'second'}."
+            )
         unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
         advice = f"Resume it with --resume {out}, choose" if unfinished else "Choose"
         raise ValueError(

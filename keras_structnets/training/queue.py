@@ -18,21 +18,15 @@ ERRORS = (ValueError, ImportError, OSError, RuntimeError)  # of a run; others en
 
 
 def train_queue(
-    recipes: Sequence[Path],
-    out: Path | None = None,
-    *,
-    tensorboard: bool = False,
-    verbose: int = 1,
+    recipes: Sequence[Path], *, tensorboard: bool = False, verbose: int = 1
 ) -> list[pathlib.Path]:
     """Train recipes one after another, each into its own folder.
 
-    The folder is `out/<name of the recipe's file>`. A file named `recipe.toml` uses the default folder
-    `<model>_<dataset>` instead. A run that has ended is skipped, and one that was interrupted is
+    The folder is `run_folder`. A run that has ended is skipped, and one that was interrupted is
     resumed. The error of a run is printed, and the next recipe follows.
 
     Args:
         recipes: paths of recipes.
-        out: the folder of all runs; None for `runs`.
         tensorboard: see `train`.
         verbose: see `train`.
 
@@ -46,7 +40,7 @@ def train_queue(
     folders: dict[pathlib.Path, pathlib.Path] = {}
     for path in map(pathlib.Path, recipes):
         with _noted(path, failed):
-            folder = pathlib.Path(out or "runs", _name(path))
+            folder = run_folder(path)
             first = folders.setdefault(folder, path)
         if path not in failed and first is not path:
             raise ValueError(
@@ -61,8 +55,12 @@ def train_queue(
     return failed
 
 
-def _name(path):
-    return default_folder(Recipe.read(path)).name if path.name == "recipe.toml" else path.stem
+def run_folder(path: Path) -> pathlib.Path:
+    """`runs/<name of the recipe's file>`, or `runs/<model>_<dataset>` for a file named `recipe.toml`."""
+    path = pathlib.Path(path)
+    if path.name == "recipe.toml":
+        return default_folder(Recipe.read(path))
+    return pathlib.Path("runs", path.stem)
 
 
 def train_or_resume(

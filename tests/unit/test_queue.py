@@ -16,8 +16,9 @@ RECIPE = training.Recipe("tiny", epochs=2, batch_size=256, learning_rate=0.01)
 
 
 @pytest.fixture
-def recipes(tmp_path):
-    """Paths of two recipes that differ in their seed."""
+def recipes(tmp_path, monkeypatch):
+    """Paths of two recipes that differ in their seed; their runs go into `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
     paths = [tmp_path / f"{name}.toml" for name in ("first", "second")]
     for seed, path in enumerate(paths):
         dataclasses.replace(RECIPE, seed=seed).write(path)
@@ -34,7 +35,7 @@ def test_an_interrupted_queue_goes_on_where_it_was(recipes, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return method(self, epoch, logs)
 
-    command = ["train", *recipes, "--out", str(out)]
+    command = ["train", *recipes]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "on_epoch_end", interrupted)
         assert main(command) == 130
@@ -58,7 +59,7 @@ def test_a_recipe_that_fails_does_not_stop_the_others(recipes, tmp_path, capsys)
     wrong.write_text('model = "tiny"\nepoch = 3\n')
     diverging = tmp_path / "diverging.toml"
     dataclasses.replace(RECIPE, optimizer="sgd", learning_rate=1e30).write(diverging)
-    command = ["train", str(wrong), str(diverging), recipes[0], "--out", str(out)]
+    command = ["train", str(wrong), str(diverging), recipes[0]]
     assert main(command) == 2
     errors = capsys.readouterr().err
     assert "Did you mean 'epochs'" in errors
@@ -70,13 +71,22 @@ def test_a_recipe_that_fails_does_not_stop_the_others(recipes, tmp_path, capsys)
 def test_a_queue_refuses_a_changed_recipe_and_a_folder_for_two(recipes, tmp_path, capsys):
     out = tmp_path / "runs"
     training.train(RECIPE, out / "second", verbose=0)
-    assert main(["train", *recipes, "--out", str(out)]) == 2
+    assert main(["train", *recipes]) == 2
     assert "another `seed`" in capsys.readouterr().err
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         RECIPE.write(tmp_path / name / "recipe.toml")
     both = [str(tmp_path / name / "recipe.toml") for name in ("a", "b")]
-    assert main(["train", *both, "--out", str(out)]) == 2
+    assert main(["train", *both]) == 2
     assert "have the same folder" in capsys.readouterr().err
     assert main(["train", *recipes, "--epochs", "3"]) == 2
-    assert "Write other settings into the recipes" in capsys.readouterr().err
+    assert "Write settings into the recipes" in capsys.readouterr().err
+
+
+def test_one_recipe_goes_where_it_goes_among_several(recipes, tmp_path, capsys):
+    assert main(["train", *recipes, "--out", "runs"]) == 2
+    assert "use --out for one recipe alone" in capsys.readouterr().err
+    assert main(["train", recipes[0], "--epochs", "1"]) == 0
+    assert (tmp_path / "runs" / "first" / "first.keras").is_file()
+    assert main(["train", recipes[1], "--out", "runs"]) == 2
+    assert "'runs' holds other runs" in capsys.readouterr().err
