@@ -2,14 +2,13 @@
 
 import argparse
 import dataclasses
-import tomllib
 from collections.abc import Callable
 
 from keras_structnets import checks, recipe_options
+from keras_structnets.shared_arguments import add_dataset, add_model, add_out, positive, setting
 
 BACKENDS = ("jax", "torch", "tensorflow")
 BENCHMARKS = ("layers", "models", "figure1")
-MODEL = "the folder of a run, a .keras file, a record (see list --pretrained), or with --weights a model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +117,14 @@ def _train(sub):
         dest="changes",
         action="append",
         default=[],
-        type=_setting,
+        type=setting,
         metavar="KEY=VALUE",
         help="Set a key of the recipe, or sizes.KEY for an argument of the model, see show NAME. May "
         "be repeated.",
     )
     sub.add_argument("--resume", metavar="FOLDER", help="Continue an interrupted run.")
     sub.add_argument("--tensorboard", action="store_true", help="Write logs for TensorBoard too.")
-    _add_out(sub, "runs/<name of the .toml file>, or runs/<model>_<dataset>")
+    add_out(sub, "runs/<name of the .toml file>, or runs/<model>_<dataset>")
     recipe_options.add_options(sub)
 
 
@@ -138,11 +137,11 @@ def _reproduce(sub):
     sub.add_argument("table", nargs="?", metavar="TABLE", help="A table, such as gconv-table2.")
     sub.add_argument("model", nargs="?", metavar="MODEL", help="A network of the table.")
     sub.add_argument("data", nargs="?", metavar="DATA", help="A data set of the table.")
-    _add_dataset(sub, "Train on these images instead.")
+    add_dataset(sub, "Train on these images instead.")
     sub.add_argument(
-        "--epochs", type=_positive, metavar="INT", help="A shorter version of the recipe."
+        "--epochs", type=positive, metavar="INT", help="A shorter version of the recipe."
     )
-    _add_out(sub, "runs/TABLE_MODEL_DATA")
+    add_out(sub, "runs/TABLE_MODEL_DATA")
 
 
 @_command(
@@ -152,14 +151,14 @@ def _reproduce(sub):
 )
 def _pretrain(sub):
     sub.add_argument("name", metavar="NAME", help="A SimNet from the list.")
-    _add_dataset(sub, "The images. Default: digits.", default="digits")
+    add_dataset(sub, "The images. Default: digits.", default="digits")
     sub.add_argument(
         "--only-whitening", action="store_true", help="Pre-train the convolutions alone."
     )
     sub.add_argument(
         "--seed", type=int, default=0, metavar="INT", help="Of the patches and the mixture."
     )
-    _add_out(sub)
+    add_out(sub)
 
 
 @_command(
@@ -169,7 +168,7 @@ def _pretrain(sub):
 )
 def _publish(sub):
     sub.add_argument("runs", nargs="+", metavar="RUN", help="The folder of a finished run.")
-    _add_out(sub, "a folder in zoo/ after the model")
+    add_out(sub, "a folder in zoo/ after the model")
 
 
 @_command(
@@ -187,43 +186,29 @@ def _convert(sub):
         metavar="CONVERSION",
         help="One of `ksn.conversion.list_conversions()`, such as low_rank. Default: linear_mix.",
     )
-    _add_dataset(
+    add_dataset(
         sub,
         "Its images are used to fit the weights by least squares. Default: none; the weights are projected.",
-    )
-    sub.add_argument(
-        "--images",
-        dest="n_images",
-        type=_positive,
-        default=512,
-        metavar="INT",
-        help="Number of images for the least-squares fit. Default: 512.",
     )
     sub.add_argument(
         "--where", metavar="PATTERN", help="Names of layers to convert, for example 'stage2_*'."
     )
     sub.add_argument(
-        "--min-channels",
-        type=_positive,
-        default=8,
+        "--images",
+        dest="n_images",
+        type=positive,
+        default=512,
         metavar="INT",
-        help="Leave layers of fewer channels as they are. Default: 8.",
+        help="Number of images for the least-squares fit. Default: 512.",
     )
-    sub.add_argument(
-        "--budget",
-        type=float,
-        default=0.5,
-        metavar="NUMBER",
-        help="Fraction of the parameters that low_rank keeps. Default: 0.5.",
-    )
-    sub.add_argument(
-        "--beta",
-        type=float,
-        default=1e6,
-        metavar="NUMBER",
-        help="`beta` of the layers of mex_pooling. Default: 1e6, close to max pooling.",
-    )
-    _add_out(sub, "runs/<model>_<to>")
+    for option, type_, default, what in (
+        ("min-channels", positive, 8, "Leave layers of fewer channels as they are. Default: 8."),
+        ("budget", float, 0.5, "Fraction of the parameters that low_rank keeps. Default: 0.5."),
+        ("beta", float, 1e6, "`beta` of mex_pooling. Default: 1e6, close to max pooling."),
+    ):
+        kind = "INT" if type_ is positive else "NUMBER"
+        sub.add_argument(f"--{option}", type=type_, default=default, metavar=kind, help=what)
+    add_out(sub, "runs/<model>_<to>")
 
 
 @_command(
@@ -232,8 +217,8 @@ def _convert(sub):
     "evaluate runs/simnet_2layer_digits --dataset digits",
 )
 def _evaluate(sub):
-    _add_model(sub)
-    _add_dataset(sub, "Default: the data set of the run.")
+    add_model(sub)
+    add_dataset(sub, "Default: the data set of the run.")
 
 
 @_command(
@@ -242,12 +227,12 @@ def _evaluate(sub):
     "predict simnet_2layer_cifar10 photo.jpg photos/ --top 5",
 )
 def _predict(sub):
-    _add_model(sub)
+    add_model(sub)
     sub.add_argument(
         "images", nargs="+", metavar="IMAGE", help="An image file, or a folder of images."
     )
     sub.add_argument(
-        "--top", type=_positive, default=1, metavar="INT", help="Classes per image. Default: 1."
+        "--top", type=positive, default=1, metavar="INT", help="Classes per image. Default: 1."
     )
     sub.add_argument("--json", action="store_true", help="Print JSON.")
 
@@ -258,7 +243,7 @@ def _predict(sub):
     "export simnet_2layer_cifar10 simnet.tflite --batch-size 1",
 )
 def _export(sub):
-    _add_model(sub)
+    add_model(sub)
     sub.add_argument(
         "path",
         metavar="PATH",
@@ -267,7 +252,7 @@ def _export(sub):
     )
     sub.add_argument(
         "--batch-size",
-        type=_positive,
+        type=positive,
         metavar="INT",
         help="Images that the file takes at a time. Default: any number.",
     )
@@ -280,7 +265,7 @@ def _export(sub):
             f"--{name}", dest="precision", action="store_const", const=name, help=what
         )
     sub.set_defaults(precision="float32")
-    _add_dataset(sub, "Its training images calibrate int8, and are what the file is compared on.")
+    add_dataset(sub, "Its training images calibrate int8, and are what the file is compared on.")
 
 
 @_command(
@@ -301,12 +286,12 @@ def _bench(sub):
     )
     sub.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         metavar="INT",
         help="Timed repetitions of each. The best one counts.",
     )
     sub.add_argument(
-        "--batch-size", type=_positive, metavar="INT", help="Batch size of figure1. Default: 2."
+        "--batch-size", type=positive, metavar="INT", help="Batch size of figure1. Default: 2."
     )
     sub.add_argument("--device", metavar="DEVICE", help="For example cpu:0 or gpu:0.")
     sub.add_argument(
@@ -315,48 +300,3 @@ def _bench(sub):
         default="runs/bench",
         help="The folder to write into. Default: runs/bench.",
     )
-
-
-def _add_model(sub):
-    sub.add_argument("model", metavar="MODEL", help=f"{MODEL[0].upper()}{MODEL[1:]}.")
-    sub.add_argument(
-        "--weights",
-        metavar="DATASET",
-        help="With a name from the list as MODEL: the data set that its weights were trained on.",
-    )
-
-
-def _add_dataset(sub, sentence, default=None):
-    sub.add_argument(
-        "--dataset",
-        metavar="NAME|PATH",
-        default=default,
-        help="A data set by name, such as digits or cifar10; or the path of a folder with one "
-        f"sub-folder of images per class, of such a folder as .tar or .zip, or of a .npz. {sentence}",
-    )
-
-
-def _add_out(sub, default="a folder in runs/ after the model and data set"):
-    sub.add_argument(
-        "--out", metavar="FOLDER", help=f"The folder to write into. Default: {default}."
-    )
-    sub.add_argument(
-        "--overwrite", action="store_true", help="Replace an earlier run in this folder."
-    )
-
-
-def _positive(text):
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0. Use for example 5.")
-    return int(text)
-
-
-def _setting(text):
-    """KEY=VALUE as a pair; VALUE is read as TOML, and as a text where it is none."""
-    key, found, value = text.partition("=")
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} has no '='. Use for example epochs=5.")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value

@@ -74,31 +74,31 @@ def whitened_similarity(
     owner = "whitened_similarity"
     x = checks.image(owner, "x", x)
     filters = checks.integer(owner, "filters", filters)
-    checks.one_of(owner, "similarity", similarity, SIMILARITIES)
+    compare = SIMILARITIES[checks.one_of(owner, "similarity", similarity, SIMILARITIES)]
     padding = checks.one_of(owner, "padding", padding, ("valid", "same"))
     kernel_size = checks.integers(owner, "kernel_size", kernel_size, rank_of(x))
     strides = checks.integers(owner, "strides", strides, rank_of(x))
+    window = (kernel_size, strides, padding)
+    if whitening:
+        x = _whitened(x, filters, window, normalize, name)
     if noise != 0:
         noise = checks.positive(owner, "noise", noise)
-    window: tuple = (kernel_size, strides, padding)
-    if whitening:
-        conv = of_rank(keras.layers, "Conv", rank_of(x))
-        x = conv(filters, *window, name=f"{name}_whitening")(x)
-        window = ()
-    if normalize and whitening:
-        x = normalization(f"{name}_normalization")(x)
-    if noise:
         x = keras.layers.GaussianDropout(noise**2 / (1 + noise**2), name=f"{name}_noise")(x)
     options = {"p": p, "trainable_p": trainable_p} if similarity == "lp" else {}
-    compare = of_rank(layers, SIMILARITIES[similarity], rank_of(x))
-    return compare(
+    return of_rank(layers, compare, rank_of(x))(
         filters if templates is None else templates,
-        *window,
+        *(() if whitening else window),
         **options,
         templates_initializer=initializers.RandomNormal(stddev=1.5 if normalize else 0.05),
         similarity_weights_initializer="ones" if scale is None else SparseWeights(scale, selected),
         name=name,
     )(x)
+
+
+def _whitened(x, filters, window, normalize, name):
+    conv = of_rank(keras.layers, "Conv", rank_of(x))
+    x = conv(filters, *window, name=f"{name}_whitening")(x)
+    return normalization(f"{name}_normalization")(x) if normalize else x
 
 
 def mex_classifier(

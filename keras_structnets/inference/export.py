@@ -133,9 +133,7 @@ def export(
     write = _writer(kind, precision, images)
     texts = checked_texts(metadata or {})
     form = simplify(model)
-    notes = []
-    if precision == "int8" and any(isinstance(layer, SpectralFilter) for layer in form.layers):
-        notes.append(_FOURIER)
+    notes = [_FOURIER] if precision == "int8" and _is_spectral(form) else []
     with _beside(path) as folder:
         written = folder / path.name
         _write(kind, write, form, written, batch_size, precision)
@@ -149,12 +147,21 @@ def export(
                 f"The file was not run, because {kind.runtimes[0]} is missing. "
                 f"Install with: {_install(kind.runtimes[:1])}"
             )
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = _size(folder)
         for suffix in (*kind.beside, path.suffix):  # the file that names the others comes last
             os.replace(written.with_suffix(suffix), path.with_suffix(suffix))
-    if notes:
-        warnings.warn(f"export: {' '.join(notes)}", stacklevel=2)
-    return Exported(path, kind.title, size, difference, " ".join(notes), agreement)
+    note = " ".join(notes)
+    if note:
+        warnings.warn(f"export: {note}", stacklevel=2)
+    return Exported(path, kind.title, size, difference, note, agreement)
+
+
+def _is_spectral(form):
+    return any(isinstance(layer, SpectralFilter) for layer in form.layers)
+
+
+def _size(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _format(path, batch_size):

@@ -111,34 +111,29 @@ def mex_pool(
     beta = checks.scalar("mex_pool", "beta", beta)
     rank = len(x.shape) - 2
     checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
-    pool_size = window = checks.integers("mex_pool", "pool_size", pool_size, rank)
-    strides = window if strides is None else strides
-    strides = steps = checks.integers("mex_pool", "strides", strides, rank)
+    pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
+    steps = pool_size if strides is None else strides
+    strides = checks.integers("mex_pool", "strides", steps, rank)
     checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
     placed = None
     if offsets is not None:
-        sizes = zip(x.shape[1:-1], window, steps, strict=True)
+        sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
         spatial = [window_output_size(*size, padding) for size in sizes]
-        regions = regions_of("mex_pool", spatial, shared_region, unshared_region)
-        shape = (*regions, *window, x.shape[-1])
+        regions = (shared_region, unshared_region)
+        shape = (*regions_of("mex_pool", spatial, *regions), *pool_size, x.shape[-1])
         offsets = checks.tensor("mex_pool", "offsets", offsets, shape)
-        placed = placed_offsets(offsets, spatial, shared_region, unshared_region)
+        placed = placed_offsets(offsets, spatial, *regions)
     is_plain = placed is None and not ignore_nan
     if is_plain and _is_static(beta) and beta == float("inf"):
         return kernels.select("max_pool", x)(x, pool_size, strides, padding)
-    mass = None
-    if padding == "same" and _needs_border(x.shape[1:-1], pool_size, strides):
-        if ignore_nan:  # the border is missing too
-            x, padding = padded(x, pool_size, strides, float("nan")), "valid"
-        else:
-            mass = _mass_inside(x.shape[1:-1], pool_size, strides)
+    x, mass = _with_border(x, pool_size, strides, padding, ignore_nan)
     x, dtype = to_float32(x)
     if is_plain and _is_static(beta) and beta == 0:
         return cast(_average_pool(x, pool_size, strides, mass), dtype)
     padding = "valid" if mass is None else "same"
     entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
     if placed is not None:
-        moved = entries + placed[:, None]
+        moved = entries + placed[:, None]  # but not beyond the border
         entries = moved if mass is None else ops.where(mass > 0, moved, entries)
     return cast(_log_mean_exp(entries, beta, ignore_nan, mass), dtype)
 
@@ -198,6 +193,15 @@ def placed_offsets(offsets, spatial, shared_region=None, unshared_region=None):
             of_position = positions // size if unshared_region is None else positions % size
         y = ops.take(y, ops.convert_to_tensor(of_position.astype("int32")), axis=axis)
     return ops.moveaxis(ops.reshape(y, (*spatial, -1, n_channels)), -2, 0)
+
+
+def _with_border(x, pool_size, strides, padding, ignore_nan):
+    """(x, the share of each entry): entries beyond the border are missing, or have a share of 0."""
+    if padding == "valid" or not _needs_border(x.shape[1:-1], pool_size, strides):
+        return x, None
+    if ignore_nan:
+        return padded(x, pool_size, strides, float("nan")), None
+    return x, _mass_inside(x.shape[1:-1], pool_size, strides)
 
 
 def _average_pool(x, pool_size, strides, mass):

@@ -9,9 +9,8 @@ is downloaded. `printed` are the sizes of Table 2. Three of its rows need a word
 - MobileNetV2 with 200 classes is printed as 2.35M, which is its size with 100; it has 2.48M.
 - EfficientNet with 10 classes is printed with one decimal: 4.0M and 6.5M.
 
-When training them: batch normalization averages with a momentum of 0.99 (EfficientNet, ResNet) or 0.999
-(MobileNet) there, 0.9 here. After 1,000 steps at 0.999, 37% of the initial values are left: in a short run
-validation looks worse than training. All of them halve the image five times: 32x32 pixels end as one.
+Batch normalization averages with a momentum of 0.99 (EfficientNet, ResNet) or 0.999 (MobileNet), not 0.9:
+after a short training, validation looks worse. All halve the image five times: 32x32 pixels end as one.
 """
 
 import keras

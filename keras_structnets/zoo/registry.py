@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import fnmatch
-import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from keras_structnets import checks
 from keras_structnets.ranks import rank_of
 from keras_structnets.signatures import Identifier, Path, Tensor
 from keras_structnets.zoo import records
+from keras_structnets.zoo import sizes as architecture_sizes
 from keras_structnets.zoo import weights as stored
 from keras_structnets.zoo.flops import Flops, flops, largest_activations
 from keras_structnets.zoo.heads import POOLINGS, classifier, dense_head, pooled, preprocess
@@ -124,12 +124,7 @@ def register(
         >>> ksn.zoo.build("tiny", num_classes=5, filters=16).output_shape
         (None, 5)
     """
-    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise ValueError(
-            f"register: `name` must be in snake case, got {name!r}. Use for example 'tiny_net'."
-        )
-    if name in _ENTRIES:
-        raise ValueError(f"register: the `name` {name!r} is taken. Choose another.")
+    _check_new(name)
     for key, value in (("paper", paper), ("summary", summary)):
         if not isinstance(value, str):
             raise ValueError(f"register: `{key}` must be a string, got {value!r}. Use '' for none.")
@@ -145,7 +140,7 @@ def register(
             summary,
             dict(printed or {}),
             input_shape,
-            _sizes(body) | _sizes(head) | sizes,
+            architecture_sizes.defaults(body) | architecture_sizes.defaults(head) | sizes,
             dict(printed_accuracy or {}),
             ranks,
             dict(printed_flops or {}),
@@ -154,6 +149,15 @@ def register(
         return body
 
     return decorate
+
+
+def _check_new(name):
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(
+            f"register: `name` must be in snake case, got {name!r}. Use for example 'tiny_net'."
+        )
+    if name in _ENTRIES:
+        raise ValueError(f"register: the `name` {name!r} is taken. Choose another.")
 
 
 def _check_callable(name, value):
@@ -268,31 +272,34 @@ def build(
     checks.channels_last(owner)
     _check_pooling(owner, pooling, include_top)
     record = stored.record_of(architecture, weights)
-    if record:
-        sizes = record.sizes | sizes
-    _check_sizes(owner, entry, sizes)
-    sizes = entry.info.sizes | sizes
+    sizes = (record.sizes if record else {}) | sizes
+    sizes = architecture_sizes.completed(owner, sizes, entry.info.sizes)
     shape = (record or entry.info).input_shape if input_shape is None else input_shape
     shape = checks.input_shape(owner, shape, entry.info.ranks)
     num_classes = _num_classes(owner, record, num_classes)
     if include_preprocessing and record and not record.normalize:
         include_preprocessing = "rescale"
-    pixels = x = keras.Input(shape, name="pixels")
-    if include_preprocessing and entry.normalize and rank_of(pixels) > 1:
-        x = preprocess(pixels, include_preprocessing)
-    features = _call(entry.body, sizes, x)
+    pixels = keras.Input(shape, name="pixels")
+    features = _features(entry, pixels, sizes, include_preprocessing)
     if include_top:
-        outputs = classifier(_call(entry.head, sizes, features, num_classes), classifier_activation)
+        logits = architecture_sizes.call(entry.head, sizes, features, num_classes)
+        outputs = classifier(logits, classifier_activation)
     else:
         outputs = pooled(features, pooling)
     model = keras.Model(pixels, outputs, name=name or architecture)
     if record:
-        trained = trained_model(record, include_preprocessing)
         trunk = [layer.name for layer in keras.Model(pixels, features).layers]
-        stored.load_record(model, trained, record, trunk)
+        stored.load_record(model, trained_model(record, include_preprocessing), record, trunk)
     elif weights is not None:
         stored.load_file(model, architecture, weights, _ENTRIES)
     return model
+
+
+def _features(entry, pixels, sizes, include_preprocessing):
+    x = pixels
+    if include_preprocessing and entry.normalize and rank_of(pixels) > 1:
+        x = preprocess(pixels, include_preprocessing)
+    return architecture_sizes.call(entry.body, sizes, x)
 
 
 def _num_classes(owner, record, num_classes):
@@ -311,16 +318,6 @@ def _check_pooling(owner, pooling, include_top):
             f"{owner}: `pooling` {pooling!r} is for features, but include_top is True. "
             "Use include_top=False, or pooling=None."
         )
-
-
-def _check_sizes(owner, entry, sizes):
-    for size in sizes:
-        if size not in entry.info.sizes:
-            raise ValueError(
-                f"{owner}: unknown argument `{size}`={sizes[size]!r}."
-                f"{checks.did_you_mean(size, entry.info.sizes)} "
-                f"Use one of {sorted(entry.info.sizes) or 'none: it takes no sizes'}."
-            )
 
 
 def _entry(owner, name):
@@ -343,18 +340,3 @@ def trained_model(record: records.Record, include_preprocessing: bool | str = Tr
     )
     model.load_weights(record.checked_weights())
     return model
-
-
-def _call(f, sizes, *args):
-    """`f(*args)` with those of `sizes` that it takes."""
-    names = inspect.signature(f).parameters
-    return f(*args, **{name: value for name, value in sizes.items() if name in names})
-
-
-def _sizes(body):
-    """Defaults of the keyword-only arguments of `body`."""
-    return {
-        p.name: p.default
-        for p in inspect.signature(body).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    }
