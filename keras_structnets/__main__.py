@@ -14,6 +14,7 @@ IN_A_SHELL = (  # what errors for Python say, and what a shell has for it
     (r"^info: ", "show: "),
     (r"Recipe: `(\w+)`", lambda match: f"train: --{match[1].replace('_', '-')}"),
     (r"([Gg]ive) `(\w+)`:?", r"\1 --\2"),
+    (r"Use (\w+)=(?=\w+ or more)", lambda match: f"Use --{match[1].replace('_', '-')} "),
 )
 EXPECTED = (ValueError, ImportError, OSError, RuntimeError)  # errors whose text says what to do
 

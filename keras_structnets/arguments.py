@@ -61,12 +61,16 @@ def parser(version: str) -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says "Did you mean ...?" for an unknown command."""
+    """Says an error in one line, with "Did you mean ...?" for an unknown command."""
+
+    def error(self, message):
+        end = "" if message.endswith(("?", ".")) else "."
+        self.exit(2, f"{self.prog}: {message}{end} See {self.prog} --help.\n")
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
             close = checks.did_you_mean(value, action.choices)
-            raise argparse.ArgumentError(action, f"unknown {value!r}.{close} See --help.")
+            raise argparse.ArgumentError(action, f"unknown {value!r}.{close}")
 
 
 def _command(name, what, example, function=None):

@@ -107,27 +107,30 @@ def publish(runs, out, overwrite):
     """Make a record of finished runs."""
     results = training.publish(runs, out, overwrite=overwrite)
     weights = results["weights"]
-    print(f"weights as {weights['dtype']}, {weights['bytes']:,} bytes: {weights['accuracy']:.2%}")
+    folder = out or f"zoo/{weights['file'].partition('.')[0]}"
+    stored = f"weights in {weights['dtype']}, {weights['bytes']:,} bytes"
+    print(f"wrote {folder}/: {stored}, accuracy {weights['accuracy']:.2%}")
 
 
 def reproduce(table, model, data, dataset, epochs, out, overwrite):
     """Print rows of the papers' result tables, or train the one that is given in full."""
     rows = find_rows(table, model, data)
     if data is None:
-        print("\n".join(map(str, rows)))
+        print_table([row.in_short() for row in rows])
         return
-    recipe = rows[0].shortened(epochs) if epochs else rows[0].recipe
+    (row,) = rows
+    recipe = row.shortened(epochs) if epochs else row.recipe
     if dataset:
         recipe = dataclasses.replace(recipe, dataset=dataset)
     out = out or f"runs/{table}_{model}_{data}"
     training.train(recipe, out, overwrite=overwrite, verbose=verbosity())
-    if rows[0].accuracy is not None:
-        print(f"the paper prints {rows[0].accuracy}%")
+    if row.accuracy is not None:
+        print(f"the paper's accuracy is {row.accuracy}%, after {row.recipe.epochs} epochs")
 
 
 def convert(model, to, dataset, out, **options):
     """Convert the layers of a saved model, and print what changed."""
-    print(convert_and_save(model, to, dataset, out, **options))
+    convert_and_save(model, to, dataset, out, **options)
 
 
 def evaluate(model, dataset, weights):
@@ -176,6 +179,8 @@ def bench(what, pattern, rounds, batch_size, device, out):
         options["batch_size"] = batch_size
     elif batch_size is not None:
         raise ValueError("bench: --batch-size is for figure1. Leave it out.")
+    if rounds == 1:
+        raise ValueError("bench: --rounds 1 gives no quartiles. Use --rounds 2 or more.")
     require("matplotlib")
     _benchmarks().main(what, out, device, **options)
 

@@ -109,7 +109,7 @@ def held(folder):
 def refuse_earlier_run(out, overwrite):
     """A ValueError if `out` is a file, or holds a run that may not be replaced."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"train: `out` {str(out)!r} is a file. Choose another folder with --out.")
+        raise ValueError(f"`out` {str(out)!r} is a file. Choose another folder with --out.")
     if (
         not overwrite
         and out.is_dir()
@@ -117,13 +117,13 @@ def refuse_earlier_run(out, overwrite):
     ):
         if not (out / "recipe.toml").exists() and any(out.glob("*/recipe.toml")):
             raise ValueError(
-                f"train: `out` {str(out)!r} holds other runs, and a run needs a folder of its own. Use for "
+                f"`out` {str(out)!r} holds other runs, and a run needs a folder of its own. Use for "
                 f"example --out {out / 'second'}."
             )
         unfinished = (out / "recipe.toml").exists() and not (out / "results.json").exists()
         advice = f"Resume it with --resume {out}, choose" if unfinished else "Choose"
         raise ValueError(
-            f"train: `out` {str(out)!r} holds an earlier run. {advice} another folder with --out, or "
+            f"`out` {str(out)!r} holds an earlier run. {advice} another folder with --out, or "
             "replace it with --overwrite."
         )
 

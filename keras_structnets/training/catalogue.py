@@ -62,8 +62,7 @@ def record_rows(pattern: str | None = None) -> list[dict[str, Any]]:
 def in_short(row: dict[str, Any]) -> dict[str, Any]:
     """The columns of a row of `record_rows` that fit a terminal, their numbers with units."""
     return {
-        "model": row["model"],
-        "weights": row["weights"],
+        "record": row["name"],
         "accuracy": f"{row['accuracy']:.1f}%",
         "epochs": row["epochs"],
         "parameters": row["parameters"],

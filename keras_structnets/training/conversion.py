@@ -23,6 +23,7 @@ def convert_and_save(
     *,
     n_images: int = 512,
     overwrite: bool = False,
+    verbose: int = 1,
     **options: Any,
 ) -> conversion.Report:
     """Convert a saved model and write the new one, with a report.
@@ -36,6 +37,7 @@ def convert_and_save(
         out: the folder; None for `runs/<model>_<to>`.
         n_images: how many training images, drawn at random.
         overwrite: whether files in the folder may be replaced.
+        verbose: 1 prints the report, 0 nothing.
         **options: of `keras_structnets.convert`.
 
     Returns:
@@ -47,7 +49,7 @@ def convert_and_save(
     Example:
         >>> from keras_structnets.training.conversion import convert_and_save
         >>> ksn.zoo.build("resnet_a", input_shape=(8, 8, 1), widths=(8,), n_steps=1).save("old.keras")
-        >>> report = convert_and_save("old.keras", dataset="digits", out="runs/new", n_images=32)
+        >>> report = convert_and_save("old.keras", dataset="digits", out="runs/new", n_images=32, verbose=0)
         >>> [layer.after for layer in report.layers]
         ['LinearMixConv2D', 'LinearMixConv2D']
     """
@@ -67,6 +69,8 @@ def convert_and_save(
     _io.write_model(target, converted, class_names(file_of(model)))
     _io.write(out / "conversion.txt", f"{report}\n")
     _io.write(out / "conversion.json", json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    if verbose:
+        print(f"{report}\nwrote {out}/")
     return report
 
 

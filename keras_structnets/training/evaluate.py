@@ -169,6 +169,10 @@ def predict(
 def _files(given):
     """`given`, or the files below it if it is a folder."""
     path = pathlib.Path(given)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"predict: there is no {str(given)!r}. Give the paths of images, or of folders of images."
+        )
     if not path.is_dir():
         return [given]
     files = natural(file for file in path.rglob("[!.]*") if file.is_file())

@@ -45,6 +45,8 @@ def pretrain_and_save(
     _io.write_model(out / f"{out.resolve().name}.keras", model)
     _io.write(out / "pretraining.txt", f"{found}\n")
     _io.write_by(out / "pretraining.png", lambda file: found.plot().savefig(file, dpi=120))
+    if verbose:
+        print(f"wrote {out}/")
     return found
 
 

@@ -43,9 +43,15 @@ class Row:
         drops = tuple(sorted({max(1, round(share * drop)) for drop in self.recipe.drop_epochs}))
         return dataclasses.replace(self.recipe, epochs=epochs, drop_epochs=drops)
 
-    def __str__(self) -> str:
-        printed = "" if self.accuracy is None else f"  {self.accuracy}%"
-        return f"{self.table} {self.model} {self.dataset}{printed}"
+    def in_short(self) -> dict[str, str | None]:
+        """The row as the command line lists it."""
+        printed = None if self.accuracy is None else f"{self.accuracy}%"
+        return {
+            "table": self.table,
+            "model": self.model,
+            "data": self.dataset,
+            "paper's accuracy": printed,
+        }
 
 
 # Section 4: Adam, 300 epochs, mini-batches of 100, rate 0.01 halved every 60 epochs
@@ -99,15 +105,15 @@ def rows(
 
     Example:
         >>> from keras_structnets.training import reproduce
-        >>> print(reproduce.rows("lowcost-table2", "explicit_rd_a", "cifar10")[0])
-        lowcost-table2 explicit_rd_a cifar10  88.9%
+        >>> reproduce.rows("lowcost-table2", "explicit_rd_a", "cifar10")[0].accuracy
+        88.9
     """
     chosen = [row for name in TABLES for row in TABLES[name](name)]
     for key, value in (("table", table), ("model", model), ("dataset", dataset)):
         choices = list(dict.fromkeys(getattr(row, key) for row in chosen))
         if value is not None and value not in choices:
             raise ValueError(
-                f"reproduce: `{key}` is {value!r}.{checks.did_you_mean(value, choices)} "
+                f"reproduce: there is no `{key}` {value!r}.{checks.did_you_mean(value, choices)} "
                 f"Use one of {', '.join(choices)}."
             )
         chosen = [row for row in chosen if value in (None, getattr(row, key))]

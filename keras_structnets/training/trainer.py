@@ -157,7 +157,7 @@ def _run(recipe, out, resumes, tensorboard, verbose):
     if verbose:
         found, n = results["runs"][0]["accuracy"], len(data.y_val)
         print(f"validation accuracy {found:.2%} on {n} images")
-        print(f"{out}: the saved model was loaded again and its predictions are unchanged")
+        print(f"wrote {out}/: the saved model predicts the same as the trained one")
     return results
 
 

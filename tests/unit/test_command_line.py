@@ -74,7 +74,7 @@ def test_trained_weights_are_listed_by_accuracy(capsys):
     assert main(["list", "--pretrained"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines] == ["model", *(row["model"] for row in rows)]
+    assert [line.split()[0] for line in lines] == ["record", *(row["name"] for row in rows)]
     assert main(["list", "--pretrained", rows[0]["name"], "--csv"]) == 0
     (again,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert float(again["accuracy"]) == found[0]
@@ -116,7 +116,7 @@ def test_train_overrides_a_recipe_by_the_command_line(trained, tmp_path, capsys)
     assert "epochs = 1" in text
     assert "learning_rate = 0.01" in text
     printed = capsys.readouterr().out
-    for words in ("val_accuracy", "validation accuracy", "predictions are unchanged"):
+    for words in ("val_accuracy", "validation accuracy", "predicts the same"):
         assert words in printed
     assert not {"\b", "\r", "\x1b"} & set(printed)
 
@@ -231,7 +231,7 @@ def test_errors_are_one_line_with_a_remedy(trained, tmp_path, capsys):
     assert "Use wildcards" in error_of(capsys, "list", "nothing*")
     assert "give the NAME" in error_of(capsys, "train")
     assert "Did you mean 'tiny'" in error_of(capsys, "train", "tinny", "--out", tmp_path / "a")
-    assert "--epochs must" in error_of(capsys, "train", "tiny", "--epochs", "0")
+    assert "Use --epochs 1 or more" in error_of(capsys, "train", "tiny", "--epochs", "0")
     assert "Did you mean 'epochs'" in error_of(capsys, "train", "tiny", "--set", "epoch=1")
     assert "Leave out" in error_of(capsys, "train", "tiny", "--resume", trained)
     assert "no run to resume" in error_of(capsys, "train", "--resume", tmp_path / "none")
@@ -272,12 +272,21 @@ def test_every_key_of_a_recipe_is_an_option_with_its_sentence(capsys):
         assert option in text
 
 
-@pytest.mark.parametrize(("argv", "message"), [(["trian"], "Did you mean 'train'"), ([], "usage")])
-def test_an_unknown_or_missing_command_is_refused(argv, message, capsys):
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "Did you mean 'train' or 'pretrain'? See"),
+        ([], "See structnets --help"),
+        (["train", "tiny", "--epochs", "x"], "--epochs: invalid int value: 'x'"),
+    ],
+)
+def test_arguments_that_do_not_parse_are_refused_in_one_line(argv, message, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(argv)
     assert exit_.value.code == 2
-    assert message in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 @pytest.mark.no_backend

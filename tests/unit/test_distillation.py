@@ -22,7 +22,9 @@ def folder(tmp_path_factory):
     sizes = {"widths": (16,), "n_steps": 1}
     recipe = training.Recipe("resnet_a", **OPTIONS, sizes=sizes)
     training.train(recipe, folder / "teacher", verbose=0)
-    convert_and_save(folder / "teacher", dataset="digits", out=folder / "converted", n_images=64)
+    convert_and_save(
+        folder / "teacher", dataset="digits", out=folder / "converted", n_images=64, verbose=0
+    )
     return folder
 
 
