@@ -22,7 +22,6 @@ EXTRAS = {
     "ops/kernels/tensorflow.py": {"tensorflow"},
     "ops/kernels/torch.py": {"torch"},
     "ops/kernels/jax.py": {"jax"},
-    "inference/torch_graph.py": {"torch"},
 }
 
 

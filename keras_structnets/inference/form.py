@@ -45,9 +45,18 @@ def simplify(model: keras.Model) -> keras.Model:
         True
     """
     check_functional("simplify", model)
+    inputs, outputs = folded_nodes(model)
+    for node in nodes.ordered(keras.tree.flatten(outputs)):
+        if isinstance(node, nodes.Call) and not node.is_new:
+            _refuse_ours(node.operation)
+    return emit.model_of(inputs, outputs, model.name)
+
+
+def folded_nodes(model):
+    """The inputs and the outputs of `model` as structures of nodes; layers without a rule stay."""
     inputs, outputs = _graph(model)
     flat = fold.folded(keras.tree.flatten(outputs))
-    return emit.model_of(inputs, keras.tree.pack_sequence_as(outputs, flat), model.name)
+    return inputs, keras.tree.pack_sequence_as(outputs, flat)
 
 
 def check_functional(owner, model):
@@ -135,14 +144,8 @@ def _by_rule(operation, args, kwargs):
     if not isinstance(operation, keras.layers.Layer):
         is_plain = type(operation).__module__.startswith("keras.") and not kwargs
         return operation_rule(type(operation).__name__, args) if is_plain else None
-    if getattr(operation, "ignore_nan", False):
-        raise ValueError(
-            f"simplify: the layer {operation.name!r} has ignore_nan=True, and plain layers have no missing "
-            "values. Build the model with ignore_nan=False and give it the weights."
-        )
-    rule = rule_of(operation)
+    rule = None if getattr(operation, "ignore_nan", False) else rule_of(operation)
     if rule is None:
-        _refuse_ours(operation)
         return None
     if isinstance(operation, Layer):
         args = [floats(args[0]), *args[1:]]
@@ -151,6 +154,15 @@ def _by_rule(operation, args, kwargs):
 
 def _refuse_ours(layer):
     """Refuse a layer of this library, one that is derived from it, and one that holds such a layer."""
+    if not isinstance(layer, keras.layers.Layer):
+        return
+    if getattr(layer, "ignore_nan", False):
+        raise ValueError(
+            f"simplify: the layer {layer.name!r} has ignore_nan=True, and plain layers have no missing "
+            "values. Build the model with ignore_nan=False and give it the weights."
+        )
+    if rule_of(layer) is not None:  # in training mode, or with options that Keras' layers have too
+        return
     if isinstance(layer, Layer) or type(layer).__module__.startswith("keras_structnets."):
         raise ValueError(
             f"simplify: there is no rule for the layer {layer.name!r} of the class "

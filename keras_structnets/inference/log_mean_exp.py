@@ -28,6 +28,16 @@ def log_mean_exp(x, beta, axis):
     return _chosen(ops.max(ops.abs(s), axis=axis, keepdims=True), near, far)
 
 
+def fast_log_mean_exp(x, beta, axis):
+    """`log_mean_exp` by operations that exporters do not know."""
+    beta = min(max(beta, -_LARGEST), _LARGEST)
+    r = _extreme(beta)(x, axis=axis, keepdims=True)
+    t = beta * (x - r)
+    less = ops.mean(ops.expm1(t), axis=axis, keepdims=True)
+    far = ops.log(ops.mean(ops.exp(t), axis=axis, keepdims=True))
+    return r + ops.where(less > -0.5, ops.log1p(less), far) / beta
+
+
 def constants_of_products(offsets, beta, with_near):
     """The constants of `log_mean_exp_by_products`, in float64, in the order in which a layer has them.
 

@@ -51,10 +51,7 @@ class SpectralFilter(Plain):
         self.response = self._constant("response", response_shape)
 
     def call(self, x):
-        response = ops.convert_to_tensor(self.response)
-        if self.is_fast:
-            return kernels.select("spectral_filter", x)(x, (response, None), self.axes)
-        return spectral_filter(x, response, self.sizes, self.axes)
+        return spectral_filter(x, ops.convert_to_tensor(self.response), self.sizes, self.axes)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -71,7 +68,8 @@ class LogMeanExp(Plain):
         if math.isinf(self.beta):
             y = (ops.max if self.beta > 0 else ops.min)(x, axis=self.axis, keepdims=True)
         else:
-            y = lme.log_mean_exp(x, self.beta, self.axis)
+            log_mean_exp = lme.fast_log_mean_exp if self.is_fast else lme.log_mean_exp
+            y = log_mean_exp(x, self.beta, self.axis)
         if self.axis == -1:
             return ops.concatenate([y] * self.copies, axis=-1) if self.copies > 1 else y
         return ops.squeeze(y, self.axis)

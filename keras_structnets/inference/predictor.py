@@ -14,9 +14,10 @@ from keras_structnets.signatures import Tensor
 def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np.ndarray]:
     """A function that predicts as `model.predict` does, without what Keras adds to each call.
 
-    It holds one graph of the backend, in which the weights are constants: a snapshot, which training
-    or loading weights afterwards does not change. Make another one then. Building it takes seconds; on
-    JAX the first call for each new number of images compiles.
+    It computes the inference form of the model, see `simplify`, by the fastest operations of the backend;
+    a layer without a rule is called as it is. The weights are a snapshot, which training or loading
+    weights afterwards does not change. Make another one then. On TensorFlow the first call compiles, on
+    JAX that for each new number of images.
 
     Shapes: images [n, *input] -> predictions [n, *output], for any n from 1 on.
 
@@ -29,8 +30,7 @@ def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np
         A function from images, an array of NumPy or a tensor, to a NumPy array.
 
     Raises:
-        ValueError: for something else than such a model, or where PyTorch cannot export it; the function
-            raises it for images of another shape.
+        ValueError: for something else than such a model; the function raises it for images of another shape.
 
     Example:
         >>> model = ksn.zoo.build("simnet_mlp", input_shape=(8, 8, 1))
@@ -43,13 +43,7 @@ def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np
     """
     size, dtype = size_and_type("predictor", model)
     batch_size = checks.integer("predictor", "batch_size", batch_size)
-    try:
-        graph = graph_of(model)
-    except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"predictor: the backend makes no graph of {model.name!r}: {reason} Use model.predict."
-        ) from error
+    graph = graph_of(model)
 
     def predict(images: Tensor) -> np.ndarray:
         images = images if hasattr(images, "shape") else np.asarray(images)

@@ -47,6 +47,14 @@ def assert_same(simple, model, x, tolerance=TOLERANCE):
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
+def assert_predicted(model, x, tolerance=TOLERANCE):
+    expected = outputs(model, x)
+    found = ksn.inference.predictor(model)(x)
+    assert found.shape == expected.shape
+    assert found.dtype == "float32"
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
 def small(name, beta=None):
     """A small network of the zoo with random weights, all betas set to `beta`."""
     options = (SMALL | SIMNETS)[name]
@@ -79,7 +87,9 @@ def test_missing_values_are_refused():
 @pytest.mark.parametrize("case", COMPLETE, ids=str)
 def test_a_layer_and_its_plain_operations_agree(case):
     model = model_of(case)
-    assert_same(ksn.inference.simplify(model), model, case.values("x", case.input_shape))
+    x = case.values("x", case.input_shape)
+    assert_same(ksn.inference.simplify(model), model, x)
+    assert_predicted(model, x)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -93,6 +103,7 @@ def test_a_network_of_the_zoo_keeps_its_outputs(name):
     model = small(name)
     simple = ksn.inference.simplify(model)
     assert_same(simple, model, images((16, 16, 3), 3))
+    assert_predicted(model, images((16, 16, 3), 3))
     assert not any(
         isinstance(layer, Layer | keras.layers.BatchNormalization) for layer in simple.layers
     )
@@ -106,6 +117,7 @@ def test_a_network_of_the_zoo_keeps_its_outputs(name):
 def test_a_simnet_keeps_its_outputs_at_any_beta(name, beta):
     model = small(name, beta)
     assert_same(ksn.inference.simplify(model), model, images((16, 16, 3), 3))
+    assert_predicted(model, images((16, 16, 3), 3))
 
 
 @pytest.mark.parametrize("beta", [1e-44, 1e-30, 1e-6, 1e-3, 0.05, 0.4, 2.0, 20.0, 1e4, -1e-3, -2.0])
@@ -129,8 +141,8 @@ def test_mex_is_accurate_for_any_beta_offsets_and_inputs(beta, scale, spread):
     near = np.log1p(np.expm1(np.minimum(s, 1)).mean(axis=1))
     far = np.log(np.exp(s - top).mean(axis=1)) + top[:, 0]
     expected = mean[:, 0] + np.where(top[:, 0] < 1, near, far) / b
-    found = outputs(ksn.inference.simplify(model), x)
-    assert np.abs(found - expected).max() <= 2e-6 * np.abs(c).max()
+    for found in (outputs(ksn.inference.simplify(model), x), ksn.inference.predictor(model)(x)):
+        assert np.abs(found - expected).max() <= 2e-6 * np.abs(c).max()
 
 
 def test_operations_are_few_and_no_tensor_has_more_than_four_axes():

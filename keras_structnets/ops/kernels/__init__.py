@@ -14,20 +14,29 @@ from keras_structnets.ops.kernels import generic
 from keras_structnets.signatures import Tensor
 
 BACKENDS = {  # operation: the backends that have a kernel for it
+    "add": ("torch",),
+    "affine": ("torch",),
     "average_pool": ("torch",),
     "batch_normalization": ("tensorflow", "torch"),
     "compiled": ("tensorflow", "jax"),
     "cond": ("torch",),
+    "constant_conv": ("torch",),
+    "constant_depthwise": ("torch", "jax"),
+    "constant_filter": ("tensorflow", "torch", "jax"),
+    "constant_prelu": ("torch",),
     "conv": ("torch", "jax"),
     "custom_gradient": ("tensorflow",),
     "depthwise": ("torch", "jax"),
+    "inference": ("tensorflow", "torch", "jax"),
     "is_double_backward": ("torch",),
     "loop": ("torch",),
     "max_pool": ("torch", "jax"),
     "pointwise": ("torch",),
+    "relu": ("torch",),
     "spectral_filter": ("tensorflow", "torch", "jax"),
     "stop_fusion": ("jax",),
     "strided_depthwise": ("torch", "jax"),
+    "zero_padding": ("torch",),
 }
 CPU_ONLY = (("max_pool", "jax"), ("stop_fusion", "jax"))
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import numpy as np
 from keras import ops
 
 from keras_structnets.ops.fourier import dft_matrices, inverse, transform
@@ -119,7 +120,7 @@ def fft_filter(x, response, axes, rfftn, irfftn, to_complex):
     """
     sizes, axes = [x.shape[axis] for axis in axes], tuple(axes)
     re, im = response
-    response = to_complex(re, ops.zeros_like(re) if im is None else im)
+    response = re if im is None else to_complex(re, im)
     return irfftn(response * rfftn(x, sizes, axes), sizes, axes)
 
 
@@ -156,6 +157,72 @@ def is_double_backward():
     PyTorch cuts off what the function computed on its way to the value; other backends do not.
     """
     return False
+
+
+def zero_padding(x, border):
+    """Images with zeros around them, (before, after) each spatial axis."""
+    return ops.pad(x, [(0, 0), *border, (0, 0)])
+
+
+def constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups):
+    """A convolution of images of known `sizes` with constant weights, or a product of vectors.
+
+    Args:
+        sizes: those of the images, `n`.
+        kernel: [*k, c / groups, c'], in NumPy; [c, c'] for vectors.
+        bias: a number, or [c'].
+        strides: one for each axis, as the `dilation_rate`.
+        padding: "valid" or "same".
+        dilation_rate: see `strides`.
+        groups: of channels.
+
+    Returns:
+        (a function of [b, *n, c] and the constants, the constants).
+    """
+    if groups == 1 and {*kernel.shape[:-2], *strides} <= {1}:
+        return _with_bias(pointwise, kernel.reshape(kernel.shape[-2:]), bias)
+    options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
+    return _with_bias(functools.partial(conv, **options), kernel, bias)
+
+
+def constant_depthwise(sizes, kernel, bias, padding, operation=depthwise):
+    """`constant_conv` for a depthwise correlation by `operation`, with a kernel [*k, c]."""
+    border = None
+    if padding == "same":
+        border = [((k - 1) // 2, k // 2) for k in kernel.shape[:-1]]
+    return _with_bias(functools.partial(operation, border=border), kernel, bias)
+
+
+def _with_bias(operation, kernel, bias):
+    """(`operation(x, kernel) + bias`, its constants); a bias of zeros is left out."""
+    if np.any(bias):
+        return lambda x, kernel, bias: operation(x, kernel) + bias, [kernel, bias]
+    return operation, [kernel]
+
+
+def constant_filter(sizes, response, axes, operation=spectral_filter):
+    """`spectral_filter` by `operation`, of images of known `sizes` by a real response, as `constant_conv`."""
+    return lambda x, response: operation(x, (response, None), axes), [response]
+
+
+def constant_prelu(slopes):
+    """`x` where it is positive, else `slopes` times `x`, as `constant_conv`."""
+    return lambda x, slopes: ops.maximum(x, 0.0) + slopes * ops.minimum(x, 0.0), [slopes]
+
+
+def affine(x, scale, offset, may_overwrite=False):
+    """`x * scale + offset`; it may write into `x` if `may_overwrite`."""
+    return x * scale + offset
+
+
+def add(x, y, may_overwrite=(False, False)):
+    """`x + y`; it may write into one of them if `may_overwrite`."""
+    return x + y
+
+
+def relu(x, may_overwrite=False):
+    """`max(x, 0)`; it may write into `x` if `may_overwrite`."""
+    return ops.relu(x)
 
 
 def compiled(f, by_xla=False, inputs=None):

@@ -26,9 +26,21 @@ def spectral_filter(x, response, axes):
     )
 
 
+constant_filter = functools.partial(generic.constant_filter, operation=spectral_filter)
+
+
 def compiled(f, by_xla=False, inputs=None):
     """`f` compiled by XLA for each size of its arguments."""
     return jax.jit(f)
+
+
+def inference(f, constants, x):
+    """`f(constants, ...)` of a tensor, compiled for each number of images.
+
+    Constants are arguments: of constants in the graph XLA of jaxlib 0.10 computes a wrong mean after a
+    product on CPUs.
+    """
+    return functools.partial(jax.jit(f), jax.tree.map(jax.numpy.asarray, constants))
 
 
 def stop_fusion(y):
@@ -50,6 +62,7 @@ def depthwise(x, kernel, border=None):
     return custom_depthwise(x, kernel)
 
 
+constant_depthwise = functools.partial(generic.constant_depthwise, operation=depthwise)
 strided_depthwise = generic.shifted_depthwise
 
 

@@ -54,7 +54,12 @@ def spectral_filter(x, response, axes):
         part if part is None else ops.moveaxis(part, -1, -1 - len(axes)) for part in (x, *response)
     )
     axes = [axis + 1 for axis in axes]  # TensorFlow transforms the last axes
+    re, im = response
+    response = tf.complex(re, tf.zeros_like(re) if im is None else im), None
     return ops.moveaxis(generic.fft_filter(x, response, axes, _rfftn, _irfftn, tf.complex), 1, -1)
+
+
+constant_filter = functools.partial(generic.constant_filter, operation=spectral_filter)
 
 
 def _rfftn(x, sizes, axes):
@@ -69,3 +74,8 @@ def compiled(f, by_xla=False, inputs=None):
     """`f` as one graph, which XLA compiles if `by_xla`; traced once for `inputs`, if given."""
     signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
     return tf.function(f, signature, autograph=False, jit_compile=by_xla)
+
+
+def inference(f, constants, x):
+    """`f(constants, ...)` of a tensor like the KerasTensor `x`, as one graph of any number of images."""
+    return compiled(functools.partial(f, constants), inputs=[x])
