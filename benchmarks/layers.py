@@ -148,7 +148,7 @@ def measure(case, rounds):
         found |= timing.compare(steps, rounds, "ours", "theirs", mode)
     eager = keras.backend.backend() == "torch" and case.goal_eager
     goal = round(case.goal_eager if eager else case.goal, 3)
-    print(case.name, {key: value for key, value in found.items() if "faster" in key}, flush=True)
+    print(f"{case.name}: {timing.in_words(found)}", flush=True)
     return found | {"goal": goal, "judged by": case.judged}
 
 

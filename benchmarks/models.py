@@ -38,7 +38,7 @@ def main(pattern="", rounds=9):
             figures = measure(name, reference, rounds)
             for key, value in figures.items():
                 found.setdefault(key, {})[name] = value
-            print(name, {k: v for k, v in figures.items() if "faster" in k}, flush=True)
+            print(f"{name}: {timing.in_words(figures)}", flush=True)
     return found
 
 

@@ -43,6 +43,11 @@ def compare(steps, rounds, ours, theirs, what, warm_up=3):
     }
 
 
+def in_words(figures):
+    """The ratios among `figures`, as `compare` names them, in one line."""
+    return "; ".join(f"{ratio} {key}" for key, ratio in figures.items() if "faster" in key)
+
+
 def save(name, result, folder=RESULTS):
     """Write <folder>/<name>_<backend>.json with what a figure depends on, and return its path."""
     folder = pathlib.Path(folder)

@@ -85,7 +85,9 @@ def _command(name, what, example, function=None):
 
 @_command("list", "list the models, or the trained weights", "list 'simnet*'", "list_models")
 def _list(sub):
-    sub.add_argument("pattern", nargs="?", metavar="PATTERN", help="Wildcards as in a shell.")
+    sub.add_argument(
+        "pattern", nargs="?", metavar="PATTERN", help="Only names that match, as 'simnet*'."
+    )
     sub.add_argument(
         "--pretrained",
         action="store_true",
@@ -107,6 +109,7 @@ def _show(sub):
     "train simnet_2layer --dataset digits --epochs 30",
 )
 def _train(sub):
+    sub.usage = "%(prog)s [options] NAME|RECIPE ..."
     sub.add_argument(
         "what",
         nargs="*",

@@ -1,4 +1,4 @@
-"""Conversion of the models people already have: cheaper convolutions and soft pooling in their place."""
+"""Convert trained models: cheaper layers replace convolutions, and MEX pooling replaces pooling."""
 
 from keras_structnets.conversion import circulant, linear_mix, low_rank, pooling, separable  # noqa: F401
 from keras_structnets.conversion.model import convert

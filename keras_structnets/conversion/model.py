@@ -29,7 +29,7 @@ def convert(
     budget: float = 0.5,
     beta: float = 1e6,
 ) -> tuple[keras.Model, Report]:
-    """Convert layers of a trained model to cheaper or to learned ones; the model is left as it is.
+    """Convert layers of a trained model to cheaper ones. The model itself does not change.
 
     | `to` | replaces | by |
     |---|---|---|
@@ -44,20 +44,20 @@ def convert(
     weights (of a pair, those of its second convolution) are the least-squares fit of the layer's
     output before its activation, on what reaches the layer in `model`: in closed form, from sums over
     batches. Circulant convolutions are always projected. Means and variances of batch normalization are
-    estimated again on the images if the error of the model's output falls by it.
+    estimated again on the images, if that lowers the error of the model's output.
 
     A convolution is replaced only where that saves parameters or FLOPs.
 
     Args:
-        model: a functional or Sequential model, with models in it or layers that are shared.
+        model: a functional or Sequential model, which may hold other models and shared layers.
         to: the conversion, one of `conversion.list_conversions()`.
         where: the layers to convert: a pattern of names such as "stage2_*", or a function of the layer.
         images: an array [n, ...] as the model takes it, or a list of arrays for several inputs. A few
             hundred are enough for most layers.
         min_channels: layers with fewer channels, in or out, are kept.
         budget: of "low_rank", the share of a layer's parameters that it keeps, between 0 and 1.
-        beta: of "mex_pooling", where maxima start. 1e6 is exact in float32, but training does not move
-            it; with 10 it does.
+        beta: of "mex_pooling", the initial beta of maximum pooling. 1e6 is exact in float32, but training
+            does not change it; it does change 10.
 
     Returns:
         The new model, not compiled, and a `conversion.Report`.

@@ -12,12 +12,12 @@ from keras_structnets import checks
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a conversion may ask for besides its layer.
+    """The options of a conversion.
 
     Attributes:
         min_channels: layers with fewer channels, in or out, are kept.
         budget: of `low_rank`, the share of a layer's parameters that it keeps.
-        beta: of `mex_pooling`, what a maximum starts from.
+        beta: of `mex_pooling`, the initial beta of maximum pooling.
 
     Example:
         >>> ksn.conversion.Options().budget
@@ -31,12 +31,12 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Replacement:
-    """A layer in the place of another one.
+    """A layer that replaces another one.
 
     Attributes:
         layer: of the same input and output shapes and the same name; not built yet.
         weights: for `layer.set_weights`.
-        fit: None, or what finds better weights: an object with `add(x)`, for each batch of inputs of
+        fit: None, or an object that finds better weights, with `add(x)`, for each batch of inputs of
             the old layer, and `weights()`.
 
     Example:

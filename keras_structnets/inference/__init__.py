@@ -1,4 +1,4 @@
-"""Models that do not train any more: their inference form, fast prediction, and export to other runtimes."""
+"""For trained models: the inference form, fast prediction, and export to other runtimes."""
 
 from keras_structnets.inference.export import Exported, export
 from keras_structnets.inference.form import simplify

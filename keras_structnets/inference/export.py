@@ -1,4 +1,4 @@
-"""Models as files for other runtimes. Each file is run and compared with the model before it counts."""
+"""Export of models to other runtimes. Each file is run and compared with the model before it is kept."""
 
 import contextlib
 import dataclasses
@@ -32,7 +32,7 @@ _FOURIER = (
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """The file that `export` wrote. As a text it says all of this.
+    """The file that `export` wrote; `print` shows all of this.
 
     Attributes:
         path: where it is.
@@ -42,7 +42,7 @@ class Exported:
             relative to the largest output; None if the runtime is not installed.
         agreement: the share of the calibration images whose largest output is that of the model: for a
             classifier, of the images that it puts into the same class. None without such images.
-        note: what was not checked, and what to install; what would be better; else empty.
+        note: what was not checked and what to install, or a better choice; empty otherwise.
 
     Example:
         >>> print(ksn.inference.Exported("mlp.onnx", "ONNX", 20480, 2e-7))
@@ -74,17 +74,17 @@ def export(
     calibration: Tensor = None,
     metadata: dict[str, str] | None = None,
 ) -> Exported:
-    """Write a model as a file for another runtime, and compare what it computes there.
+    """Write a model as a file for another runtime, and compare its outputs there with the model's.
 
     The file holds the inference form of the model, see `simplify`. It is written beside `path` under
     another name, loaded in its own runtime, and run on the calibration images, or on random images in
-    0..255. It gets its name if its outputs are those of the model up to 1e-4 of the largest one.
+    0..255. It is renamed to `path` if its outputs are those of the model up to 1e-4 of the largest one.
 
     float16 halves the weights of `.onnx`, `.tflite` and `.xml`. int8 is for `.onnx` and `.tflite`:
     convolutions and what is between them compute with integers, whose ranges are those on the calibration
-    images. MEX stays in float32, similarities of an order other than 1 and 2 too. TensorFlow writes both.
-    No limit holds for their outputs, except that they are finite: `export` reports the difference, and how
-    many of the calibration images keep their class.
+    images. MEX and similarities of orders other than 1 and 2 stay in float32. TensorFlow writes both
+    precisions. Their outputs must be finite, and have no other limit: `export` reports the difference, and
+    how many of the calibration images keep their class.
 
     | suffix | format | backends | runtime |
     |---|---|---|---|
@@ -99,13 +99,13 @@ def export(
 
     Args:
         model: a Functional or Sequential `keras.Model` of one input, whose size is known, and one output.
-        path: of the file. Its suffix is the format.
+        path: where to write. The suffix selects the format.
         batch_size: the number of images that the file takes; None for any number. Microcontrollers take 1.
         precision: "float32", "float16" or "int8".
         calibration: images as the model was trained on, [n, *input], 100 or more. int8 takes its ranges from
             them; every precision is compared on them.
-        metadata: texts for those who run the file, {name: text}; the command line writes the model and, one
-            a line, its `class_names`. StableHLO has no place for them.
+        metadata: texts to store in the file, {name: text}, such as the `class_names` that the command line
+            writes, one per line. StableHLO has no place for them.
 
     Returns:
         An `Exported`. Without the runtime nothing is compared: `note` and a warning say so.

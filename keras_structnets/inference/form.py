@@ -18,12 +18,12 @@ def simplify(model: keras.Model) -> keras.Model:
 
     - batch normalization, `Rescaling` and constant factors go into the weights before them;
     - structured channels are packed, a generalized convolution is an ordinary one;
-    - the branch of MEX follows from beta and its offsets; near beta = 0 it is an expansion;
+    - the formula of MEX is chosen once, by beta and its offsets; near beta = 0 it is a series expansion;
     - the spectra of implicit and circulant steps are constants, Fourier transforms matrix products;
-    - a similarity of order 2 is two convolutions, one of another order is written out by template.
+    - a similarity of order 2 is two convolutions; that of another order takes one template after the other.
 
     The weights are a snapshot in float32: training `model` afterwards does not change the form, and the form
-    does not train. Layers of Keras and your own are copied; nested models become part of the one.
+    does not train. Layers of Keras and your own are copied; nested models are flattened.
 
     Args:
         model: a built Functional or Sequential `keras.Model`.

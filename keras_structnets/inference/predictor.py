@@ -12,25 +12,25 @@ from keras_structnets.signatures import Tensor
 
 
 def predictor(model: keras.Model, batch_size: int = 32) -> Callable[[Tensor], np.ndarray]:
-    """A function that predicts as `model.predict` does, without what Keras adds to each call.
+    """A function that predicts as `model.predict` does, without Keras' overhead in each call.
 
     It computes the inference form of the model, see `simplify`, by the fastest operations of the backend;
-    a layer without a rule is called as it is. The weights are a snapshot, which training or loading
-    weights afterwards does not change. Make another one then. On TensorFlow the first call compiles, on
-    JAX that for each new number of images.
+    a layer without a rule is called as it is. The weights are a snapshot: make a new predictor after you
+    train the model or load weights. On TensorFlow the first call compiles, on JAX that for each new number
+    of images.
 
     Shapes: images [n, *input] -> predictions [n, *output], for any n from 1 on.
 
     Args:
         model: a Functional or Sequential `keras.Model` of one input, whose size is known, and one output.
-        batch_size: so many images are computed at a time. The intermediate results of 32 small images
+        batch_size: how many images are computed at a time. The intermediate results of 32 small images
             stay in the caches of a CPU; a GPU may do better with more.
 
     Returns:
         A function from images, an array of NumPy or a tensor, to a NumPy array.
 
     Raises:
-        ValueError: for something else than such a model; the function raises it for images of another shape.
+        ValueError: for another kind of model; the function raises it for images of another shape.
 
     Example:
         >>> model = ksn.zoo.build("simnet_mlp", input_shape=(8, 8, 1))

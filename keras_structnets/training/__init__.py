@@ -1,4 +1,4 @@
-"""From a recipe to a trained model, and what it can do.
+"""Train a model by a recipe, evaluate it, and predict with it.
 
 Needs the extra `train`: `pip install keras_structnets[train]`.
 """

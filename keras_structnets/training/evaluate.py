@@ -1,4 +1,4 @@
-"""What a trained model can do: `evaluate` on a data set and `predict` images."""
+"""`evaluate` a trained model on a data set, and `predict` the classes of images."""
 
 import pathlib
 import warnings

@@ -26,7 +26,7 @@ COPIED = ("history.csv", "curves.png", "confusion.png")
 def publish(
     runs: Iterable[Path], out: Path | None = None, *, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Make a record of finished runs that differ in seed or backend alone.
+    """Make a record of finished runs that differ only in seed or backend.
 
     The folder `out` gets `recipe.toml`, `results.json`, `card.md` and the weights, history and pictures
     of the first run. The weights are stored as float16 if the model is as accurate with them on the

@@ -44,7 +44,7 @@ class Recipe:
             the rate over the first 30% of the steps, then a cosine down to zero (Smith and Topin 2019);
             or "step", times `drop_factor` after each of `drop_epochs`.
         warmup_epochs: epochs in which the rate of "cosine" rises from zero, or that of "one_cycle" from
-            1/25; 0 for no warm-up of "cosine" and the 30% of "one_cycle".
+            1/25. With 0, "cosine" has no warm-up, and that of "one_cycle" takes 30% of the steps.
         drop_epochs: epochs after which the step schedule lowers the rate.
         drop_factor: the step schedule multiplies the rate by this factor.
         weight_decay: decoupled weight decay, as in AdamW: each step subtracts `learning_rate *
@@ -59,14 +59,14 @@ class Recipe:
             each image to the whole size; "rand_augment" applies two random operations of RandAugment
             (Cubuk et al. 2019) to each image. `augment.register` adds others.
         pad: number of pixels that "crop" adds on each side.
-        flip: the images that "flip" mirrors: "random" for a random half in each epoch; "alternate" for
-            each image in every second epoch, from a random one of the first two.
+        flip: which images "flip" mirrors: "random", a random half in each epoch; "alternate", each image in
+            every second epoch, beginning with the first or the second at random.
         crop_size: (height, width) of the crops and of the model's input, at most `image_size`, (steps,) for
             series, (depth, height, width) for volumes; None for whole images. Validation images are cropped
             in the middle.
         crop_area: smallest area of a resized crop, as a fraction of the image's area.
-        small_crop_size: `crop_size` in the first `small_crop_epochs`, for models whose weights do not
-            depend on the image size; None for that of the other epochs.
+        small_crop_size: a smaller `crop_size` for the first `small_crop_epochs`, for models whose weights do
+            not depend on the image size; None for no small crops.
         small_crop_epochs: epochs of training on small crops.
         mix: "none", or "mixup" or "cutmix" by Keras' layers of these names.
         label_smoothing: fraction of each label that is spread over all classes.
@@ -82,10 +82,10 @@ class Recipe:
             of the paper.
         pretrain_offset_spread: with "mixture", the deviation of the random part of the offsets.
         pretrain_reg: with "mixture", the smallest variance of a component.
-        weights: the data set of one of `keras_structnets.zoo.info(model).records`, or the path of a weights
-            file, to start from; None for random weights. Without `image_size`, images are resized to the
+        weights: the data set of a record of the model, such as "cifar10", or the path of a weights file, to
+            start from; None for random weights. Without `image_size`, images are resized to the
             size of the record. For other classes the classifier starts from random weights.
-        freeze: whether to train only the classifier, and to keep the other weights from `weights`.
+        freeze: whether to train only the classifier; all other weights stay as they are in `weights`.
         teacher: a trained model to distill: the folder of a run, the name or folder of a record, or a
             `.keras` file, for the same input shape and classes. Use the teacher's own split of the data
             set. Otherwise it was trained on some of the validation images.

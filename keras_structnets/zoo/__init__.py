@@ -1,4 +1,4 @@
-"""What can be built: `list_models`, `info`, `build`, and `register` for your own."""
+"""Networks by name: `list_models`, `info`, `build`, and `register` for your own."""
 
 from keras_structnets.inference import predictor
 from keras_structnets.zoo import baselines, gconv, lowcost, simnets  # noqa: F401  they register

@@ -2,15 +2,15 @@
 
 Where they come from: `keras.applications` (MobileNet, EfficientNet, ConvNeXt), keras-cv (ResNet,
 the optional extra `cv`) and this file (RegNetY and ShuffleNetV2, on public Keras layers). Nothing
-is downloaded. `printed` are the sizes of Table 2. Three of its rows need a word:
+is downloaded. `printed` holds the parameter counts of Table 2. Notes on three of its rows:
 
-- ConvNeXt is printed without the scales of its residual branches (LayerScale), 6,624 parameters of
-  `convnext_tiny` and 13,536 of `convnext_small`: without them all six printed sizes are met.
+- The printed counts of ConvNeXt leave out the scales of its residual branches (LayerScale): 6,624 parameters
+  of `convnext_tiny` and 13,536 of `convnext_small`. Without them all six printed counts agree with ours.
 - MobileNetV2 with 200 classes is printed as 2.35M, which is its size with 100; it has 2.48M.
 - EfficientNet with 10 classes is printed with one decimal: 4.0M and 6.5M.
 
-Batch normalization averages with a momentum of 0.99 (EfficientNet, ResNet) or 0.999 (MobileNet), not 0.9:
-after a short training, validation looks worse. All halve the image five times: 32x32 pixels end as one.
+Batch normalization has a momentum of 0.99 (EfficientNet, ResNet) or 0.999 (MobileNet), not 0.9: after a short
+training, the validation accuracy is too low. All halve the image five times: 32x32 pixels end as one.
 """
 
 import keras

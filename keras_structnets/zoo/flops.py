@@ -45,8 +45,8 @@ def flops(model: keras.Model) -> Flops:
     """Count the operations of one forward pass of `model`, for one input.
 
     Multiplications and additions count one each; comparisons, divisions, exponentials, logarithms and
-    the copying of data count nothing. Layers count by their formula, a product with a border of zeros
-    like any other, and batch normalization as one multiplication and one addition. The similarity
+    the copying of data count nothing. Products with a border of zeros count like all others. Batch
+    normalization counts as one multiplication and one addition of each number. The similarity
     `sum_i u_i |x_i - z_i|^p` takes an addition and a power (one multiplication) per entry of a template,
     another multiplication for the weight, and an addition for the sum. An FFT counts as one of radix
     2: N log2 N multiplications and half as many additions again for N real numbers. The implicit step
@@ -60,7 +60,7 @@ def flops(model: keras.Model) -> Flops:
         `Flops`.
 
     Raises:
-        ValueError: for a layer that there is no rule for, or sizes that are not known.
+        ValueError: for a layer without a rule, or unknown sizes.
 
     Example:
         >>> model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 5)])
@@ -78,7 +78,7 @@ def flops(model: keras.Model) -> Flops:
 
 
 def largest_activations(model: keras.Model) -> int:
-    """The numbers in the inputs and outputs of the layer that has the most, for one input."""
+    """How many numbers the largest layer reads and writes, for one input."""
     tensors = [(operation.input, operation.output) for operation in model.operations]
     return max(sum(map(_size, keras.tree.flatten(pair))) for pair in tensors)
 

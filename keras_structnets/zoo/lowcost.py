@@ -49,19 +49,19 @@ ACCURACY = {  # Table 2, for the widths A, B and C
 
 
 def resnet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
-    """`n_steps` of `blocks.resnet_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.resnet_step` at each width, with an opening layer and connecting layers."""
     step = partial(blocks.resnet_step, kernel_size=kernel_size)
     return _network(x, step, widths, n_steps, connection)
 
 
 def mobilenet(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
-    """`n_steps` of `blocks.mobilenet_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.mobilenet_step` at each width, with an opening layer and connecting layers."""
     step = partial(blocks.mobilenet_step, kernel_size=kernel_size)
     return _network(x, step, widths, n_steps, connection)
 
 
 def linear_mix(x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, connection="depthwise"):
-    """`n_steps` of `blocks.linear_mix_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.linear_mix_step` at each width, with an opening layer and connecting layers."""
     step = partial(blocks.linear_mix_step, kernel_size=kernel_size)
     return _network(x, step, widths, n_steps, connection)
 
@@ -76,7 +76,7 @@ def explicit_rd(
     bound=None,
     connection="depthwise",
 ):
-    """`n_steps` of `blocks.explicit_rd_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.explicit_rd_step` at each width, with an opening layer and connecting layers."""
     options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
     step = partial(blocks.explicit_rd_step, **options)
     return _network(x, step, widths, n_steps, connection)
@@ -85,7 +85,7 @@ def explicit_rd(
 def implicit_rd(
     x, *, widths=WIDTHS["a"], n_steps=4, kernel_size=3, step_size=0.5, connection="depthwise"
 ):
-    """`n_steps` of `blocks.implicit_rd_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.implicit_rd_step` at each width, with an opening layer and connecting layers."""
     step = partial(blocks.implicit_rd_step, kernel_size=kernel_size, step_size=step_size)
     return _network(x, step, widths, n_steps, connection)
 
@@ -100,7 +100,7 @@ def circulant_rd(
     bound=1.0,
     connection="depthwise",
 ):
-    """`n_steps` of `blocks.circulant_rd_step` at each width, with what opens and connects them."""
+    """`n_steps` of `blocks.circulant_rd_step` at each width, with an opening layer and connecting layers."""
     options = {"kernel_size": kernel_size, "step_size": step_size, "bound": bound}
     step = partial(blocks.circulant_rd_step, **options)
     return _network(x, step, widths, n_steps, connection)

@@ -1,4 +1,4 @@
-"""Records: what models of the zoo reached, and the weights that ship with the package."""
+"""Records: trained models of the zoo, with their results and weights, which come with the package."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ class Record:
         class_names: the classes, in the order of the model's outputs.
         input_shape: (height, width, channels).
         sizes: the architecture's arguments that differ from the defaults.
-        normalize: whether it normalizes pixels or divides them by 255 alone.
+        normalize: whether it normalizes pixels; False only divides them by 255.
         runs: for each seed and backend the accuracy, epochs, seconds, versions, machine and commit.
         weights: path of the weights file, those of the first run.
         sha256: checksum of that file.

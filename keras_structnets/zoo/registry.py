@@ -1,4 +1,4 @@
-"""Names to models: each is a body from pixels to features and a head from features to logits."""
+"""The registry of the zoo: each name has a body, pixels to features, and a head, features to logits."""
 
 import concurrent.futures
 import dataclasses
@@ -57,7 +57,7 @@ class ModelInfo:
 
     @property
     def records(self) -> dict[str, records.Record]:
-        """What it reached, and on what: {data set: `Record`}."""
+        """The trained weights and their results: {data set: `Record`}."""
         return records.of(self.name)
 
     @property
@@ -72,7 +72,7 @@ class ModelInfo:
 
     @property
     def largest_activations(self) -> int:
-        """Numbers in the inputs and outputs of the layer that has the most, for one input."""
+        """How many numbers the largest layer reads and writes, for one input."""
         return of_skeleton(largest_activations, self.name)
 
 
@@ -252,8 +252,8 @@ def build(
         **sizes: arguments of the architecture, see `info(architecture).sizes`.
 
     Returns:
-        A `keras.Model` from [b, *input_shape] to [b, num_classes], whose layer `logits` makes the
-        logits.
+        A `keras.Model` from [b, *input_shape] to [b, num_classes], whose layer `logits` computes
+        the logits.
 
     Raises:
         ValueError: for a wrong name, shape, size or number of classes, or weights of another model.

@@ -1,4 +1,4 @@
-"""What the trained weights of the package reach, and what they cost: one row for each record."""
+"""Accuracy and cost of the trained weights of the package: one row for each record."""
 
 import fnmatch
 import json

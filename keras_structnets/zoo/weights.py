@@ -1,4 +1,4 @@
-"""Weights for models of the zoo: those of records, of files and of addresses."""
+"""Weights for models of the zoo: those of records, of files and of URLs."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ CACHE = None  # of downloaded weights: Keras' own
 
 
 def record_of(name: str, weights: Path | None) -> records.Record | None:
-    """The `Record` that `weights` names, or None if it is a path, an address or None."""
+    """The `Record` that `weights` names, or None if it is a path, a URL or None."""
     if weights is None or isinstance(weights, os.PathLike):
         return None
     if isinstance(weights, str) and pathlib.Path(weights).suffix:
@@ -37,7 +37,7 @@ def record_of(name: str, weights: Path | None) -> records.Record | None:
 def load_record(
     model: keras.Model, trained: keras.Model, record: records.Record, trunk: Collection[str]
 ) -> None:
-    """Give each layer its trained weights; those of the head that do not fit start anew."""
+    """Give each layer its trained weights; a head of another size keeps its random weights."""
     layers, sources = ([layer for layer in m.layers if layer.weights] for m in (model, trained))
     fresh = []
     for layer, source in zip(layers, sources, strict=False):  # without its head a model is shorter

@@ -65,7 +65,7 @@ def load(
             - "digits", scikit-learn's 1797 scans of handwritten digits (8x8, one channel, a fifth of
               each class for validation);
             - "cifar10", "cifar100", "svhn", "stl10" or "tiny_imagenet", which are downloaded once.
-              Their test images are used for validation, and of Tiny ImageNet those of its validation;
+              Their test images are used for validation; for Tiny ImageNet, its validation images;
             - the path of a folder with one sub-folder of images per class, or of a .tar (.tar.gz,
               .tar.bz2, .tar.xz) or .zip of such a folder, which is read without unpacking it. The
               classes are numbered in natural order of their names: 2 comes before 10. A folder may hold
@@ -78,7 +78,7 @@ def load(
         image_size: (height, width) that images are resized to; None for the size of the first one.
         channels: 1 for grey and 3 for colour images of a folder or archive; None for colour if any image
             has it.
-        validation_fraction: share of each class for validation, if the source has no such images.
+        validation_fraction: share of each class for validation, if the source has no validation images.
         holdout_last_per_class: use the last so many training images of each class for validation
             instead, in natural order of their file names or in the order of the array.
         max_bytes: limit for the files of an archive together, when unpacked.
