@@ -4,7 +4,8 @@
 
 Weights are random. SimNets are written with each beta of BETAS in all their MEX layers. Each file is run on
 batches of 1 and 8 images with pixels in 0..255, or on one image where the format fixes the batch. It writes
-benchmarks/results/architectures_<backend>.json and architectures.md, and keeps the rows of other networks.
+benchmarks/results/architectures_<backend>.json and architectures.md, and keeps the rows of other networks and
+the columns of exporters that are not installed: litert-torch asks for other versions than the rest.
 """
 
 import argparse
@@ -123,7 +124,7 @@ def main():
         if given.only not in name:
             continue
         with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):  # logs of exporters
-            found[name] = rows_of(name)
+            found.setdefault(name, {}).update(rows_of(name))
         timing.save("architectures", {"networks": found})
         print(name, found[name], flush=True)
     (timing.RESULTS / "architectures.md").write_text(table(saved()), encoding="utf-8")

@@ -5,12 +5,14 @@
 Times a training step (Adam, cross entropy, 128 images of 32x32) and prediction for 1 and for 256 images.
 Ours run as Keras compiles them for `fit` and `predict`, in `zoo.predictor`, and as exported files in LiteRT,
 ONNX Runtime and OpenVINO where the backend writes these for any number of images. The modules of
-benchmarks/pytorch_reference run eagerly. Both have the same weights, and their outputs are compared first.
+benchmarks/pytorch_reference run eagerly, and predict by `torch.compile` too where there is a C++ compiler.
+All have the same weights, and their outputs are compared first.
 "times faster" is the median over the rounds of the reference's time over ours.
 """
 
 import importlib.util
 import pathlib
+import shutil
 import tempfile
 
 import keras
@@ -53,12 +55,15 @@ def measure(name, reference, rounds):
     images = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(device)
     labels = torch.from_numpy(y).to(device)
 
-    def predict(n):
+    def predict(n, module=theirs):
         with torch.inference_mode():
-            return theirs(images[:n]).cpu().numpy()
+            return module(images[:n]).cpu().numpy()
 
     theirs.eval()
     ours = {"": model.predict_on_batch, ", predictor": ksn.zoo.predictor(model)} | exported(model)
+    if shutil.which("g++"):
+        compiled = torch.compile(theirs, dynamic=False)
+        ours[", torch.compile"] = lambda x: predict(len(x), compiled)
     expected = predict(BATCH)
     errors = [np.abs(f(x[:BATCH]) - expected).max() / np.abs(expected).max() for f in ours.values()]
     assert max(errors) < 1e-4, (name, errors)

@@ -175,6 +175,7 @@ def test_a_model_is_measured_against_its_reference(monkeypatch):
 
     monkeypatch.setattr(models, "BATCH", 2)
     monkeypatch.setattr(models, "PREDICTED", (1, 2))
+    monkeypatch.setattr(models.shutil, "which", lambda name: None)  # torch.compile takes a minute
     found = models.measure("simnet_2layer", pytorch_reference, rounds=2)
     measured = ("training", "predicting 1", "predicting 2", "predicting 1, predictor")
     assert {f"times faster, {what}" for what in measured} < set(found)
