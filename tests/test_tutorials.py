@@ -1,6 +1,7 @@
 """The tutorials run, their claims hold, and their notebooks are current."""
 
 import json
+import re
 import runpy
 
 import keras
@@ -26,6 +27,13 @@ def test_a_tutorial_runs_and_its_claims_hold(source, capsys, monkeypatch):
     pyplot.close("all")
     assert figures
     assert "all claims hold" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.no_backend
+@EACH
+def test_a_tutorial_imports_the_library_before_keras(source):
+    imported = re.findall(r"^(?:import|from) (keras\w*)", source.read_text("utf-8"), re.MULTILINE)
+    assert imported[0] == "keras_structnets"  # so that it runs with any one backend
 
 
 @pytest.mark.no_backend

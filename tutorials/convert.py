@@ -14,14 +14,13 @@
 import pathlib
 import tempfile
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras import layers as kl
 
-import keras_structnets as ksn
-
-DATASET, EPOCHS, BATCH, WIDTHS = "digits", 8, 64, (16, 32)  # small: under a minute
+DATASET, EPOCHS, BATCH, WIDTHS = "digits", 8, 64, (16, 32)  # small: for a short run
 
 keras.utils.set_random_seed(0)
 data = ksn.training.load(DATASET)

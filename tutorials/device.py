@@ -14,13 +14,12 @@
 import pathlib
 import tempfile
 
+import keras_structnets as ksn  # before Keras: it selects a backend that is installed
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
-import keras_structnets as ksn
-
-DATASET, EPOCHS = "digits", 8  # small: under a minute
+DATASET, EPOCHS = "digits", 8  # small: for a short run
 SUFFIX = {"tensorflow": ".tflite", "torch": ".pt2", "jax": ".stablehlo"}[keras.backend.backend()]
 
 keras.utils.set_random_seed(0)
