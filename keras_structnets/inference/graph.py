@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from keras_structnets.inference import nodes
 from keras_structnets.inference.form import folded_nodes
-from keras_structnets.inference.plain import SpectralFilter
+from keras_structnets.inference.plain import Plain, SpectralFilter
 from keras_structnets.ops import kernels
 
 # nodes whose tensors are no views: the only node that takes such a tensor may overwrite it
@@ -155,7 +155,8 @@ def _layer(node):
     """What calls a layer, and its variables, which hold the weights."""
     layer, in_float32 = node.operation, all(x.dtype == "float32" for x in node.inputs)
     if node.is_new:
-        layer.is_fast = True
+        if isinstance(layer, Plain):
+            layer.is_fast = True
         given = [keras.KerasTensor((None, *x.shape), x.dtype) for x in node.inputs]
         args, kwargs = _filled(node.arguments, given)
         layer(*args, **kwargs)  # builds it

@@ -153,6 +153,20 @@ def test_a_layer_without_a_rule_is_called_with_its_weights_of_then(layer):
     assert_same(predict(x), expected)
 
 
+def test_a_predictor_takes_images_whose_size_a_layer_hides():
+    class Hidden(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor((None, None, None, 3))
+
+    convolve = keras.layers.Conv2D(4, 3, strides=2, padding="same")
+    parts = [Hidden(), convolve, keras.layers.GlobalMaxPooling2D()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *parts])
+    assert_same(ksn.zoo.predictor(model)(images(2)), model.predict(images(2), verbose=0))
+
+
 def test_a_predictor_overwrites_nothing_that_is_needed_again():
     """On PyTorch sums, factors and ReLUs write into their inputs."""
     x = inputs = keras.Input((6, 6, 3))

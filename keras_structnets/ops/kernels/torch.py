@@ -105,6 +105,8 @@ def inference(f, constants, x):
 def constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups):
     """`generic.constant_conv` with the kernel in PyTorch's order, in the layout of the images."""
     rank = kernel.ndim - 2
+    if rank and padding == "same" and None in sizes:
+        return generic.constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups)
     weights = torch.from_numpy(np.ascontiguousarray(kernel)).float().movedim((-1, -2), (0, 1))
     constants = [weights.contiguous(memory_format=_LAYOUTS[max(rank - 1, 0)])]
     if np.any(bias):
