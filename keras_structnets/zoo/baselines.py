@@ -42,7 +42,7 @@ def mobilenet_v3_head(features, num_classes, *, dropout=0.2):
 @register(
     "mobilenet_v3_small",
     paper="MobileNetV3, arXiv:1905.02244",
-    summary="Searched inverted residuals with squeeze and excitation",
+    summary="Inverted residuals with squeeze and excitation, found by a search",
     **table_2("mobilenet_v3_small"),
     head=mobilenet_v3_head,
 )
@@ -127,7 +127,7 @@ def _convnext(application, x):
 @register(
     "convnext_tiny",
     paper="ConvNeXt, arXiv:2201.03545",
-    summary="A residual network with the habits of a transformer, 3-3-9-3 blocks",
+    summary="ConvNet with design choices of transformers, 3-3-9-3 blocks",
     **table_2("convnext_tiny"),
     head=convnext_head,
 )
@@ -140,7 +140,7 @@ def convnext_tiny(x):
 @register(
     "convnext_small",
     paper="ConvNeXt, arXiv:2201.03545",
-    summary="A residual network with the habits of a transformer, 3-3-27-3 blocks",
+    summary="ConvNet with design choices of transformers, 3-3-27-3 blocks",
     **table_2("convnext_small"),
     head=convnext_head,
 )

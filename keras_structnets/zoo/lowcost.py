@@ -136,7 +136,7 @@ def _doubling(widths):
 _FAMILIES = [
     (resnet, COUPLED, "residual steps of two fully coupled 3x3 convolutions"),
     (mobilenet, SEPARATE, "depthwise then 1x1 convolutions"),
-    (linear_mix, MIXED, "residual steps of two sums of a depthwise and a 1x1 convolution"),
+    (linear_mix, MIXED, "residual steps; each convolution is a depthwise one plus a 1x1 one"),
     (explicit_rd, DIFFUSING, "explicit steps of reaction and diffusion"),
     (implicit_rd, DIFFUSING, "implicit steps of diffusion after a reaction"),
     (circulant_rd, DIFFUSING, "explicit reaction and diffusion, circulant in the channels"),

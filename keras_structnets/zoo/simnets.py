@@ -223,7 +223,7 @@ def _flat_head(x, num_classes):
     "convnet_1layer",
     paper=PAPER,
     ranks=RANKS,
-    summary="the one-layer ConvNet that it compares with (Figure 2a)",
+    summary="ConvNet with one layer, a baseline of SimNets (Figure 2a)",
     head=_flat_head,
 )
 def convnet_1layer(x, *, filters=50):
