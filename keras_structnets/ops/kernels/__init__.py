@@ -20,7 +20,7 @@ BACKENDS = {  # operation: the backends that have a kernel for it
     "batch_normalization": ("tensorflow", "torch"),
     "compiled": ("tensorflow", "jax"),
     "cond": ("torch",),
-    "constant_conv": ("torch",),
+    "constant_conv": ("torch", "jax"),
     "constant_depthwise": ("torch", "jax"),
     "constant_filter": ("tensorflow", "torch", "jax"),
     "constant_prelu": ("torch",),

@@ -179,8 +179,8 @@ def constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups):
     Returns:
         (a function of [b, *n, c] and the constants, the constants).
     """
-    if groups == 1 and {*kernel.shape[:-2], *strides} <= {1}:
-        return _with_bias(pointwise, kernel.reshape(kernel.shape[-2:]), bias)
+    if kernel.ndim == 2:
+        return _with_bias(pointwise, kernel, bias)
     options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate}
     return _with_bias(functools.partial(conv, **options), kernel, bias)
 

@@ -26,6 +26,13 @@ def spectral_filter(x, response, axes):
     )
 
 
+def constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups):
+    """`generic.constant_conv`, a 1x1 convolution without strides as a product of two matrices."""
+    if groups == 1 and {*kernel.shape[:-2], *strides} <= {1}:
+        kernel = kernel.reshape(kernel.shape[-2:])
+    return generic.constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups)
+
+
 constant_filter = functools.partial(generic.constant_filter, operation=spectral_filter)
 
 
