@@ -47,11 +47,17 @@ def errors_of(teacher, data):
 
 
 def run_of(folder):
-    """What one row says of a finished run."""
-    results = json.loads((pathlib.Path(folder) / "results.json").read_text("utf-8"))
+    """What one row says of a finished run; epochs and time include those of the run it started from."""
+    folder = pathlib.Path(folder)
+    results = json.loads((folder / "results.json").read_text("utf-8"))
     (run,) = results["runs"]
     found = {key: results[key] for key in ("parameters", "flops")}
-    return found | {key: run[key] for key in ("epochs", "accuracy", "seconds")}
+    found |= {key: run[key] for key in ("epochs", "accuracy", "seconds")}
+    weights = ksn.training.Recipe.read(folder / "recipe.toml").weights
+    if weights:
+        before = run_of(pathlib.Path(weights).parent)
+        found |= {key: found[key] + before[key] for key in ("epochs", "seconds")}
+    return found
 
 
 def table(runs, errors):
