@@ -1,24 +1,28 @@
 """Accuracy of simnet_2layer by its first weights, and of ConvNets, after a few epochs.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.simnets_training FOLDER [--epochs 5] [--seeds 0 1 2]
-        [--rows built-in caffe relu naive random mixture whitened]
+        [--rows built-in caffe relu naive random mixture log_density whitened]
+    KERAS_BACKEND=tensorflow python -m benchmarks.simnets_training FOLDER --paper --images 6000
 
 FOLDER holds one sub-folder of images per class; the last 500 of each class, by file name, are the
 validation images. There is no augmentation. All rows but the first train by Adam in batches of 32; the rate
 rises over 0.7 epochs and falls along a cosine. Its height was tuned in shorter runs for "caffe" and
 "random". Each run is written to benchmarks/results/simnets_training_<backend>.json at once, and to the
-plot and the table beside it.
+plot and the table beside it. With --paper, the optimizer is that of the paper, SGD with Nesterov momentum and
+weight decay in batches of 128, and the files are simnets_pretraining_<backend>.
 
 - built-in: caffe_convnet trained as in the paper (section 6.3), with the values that come with Caffe.
 - caffe: caffe_convnet with the settings of the other rows.
 - relu: simnet_2layer with batch normalization and ReLU instead of similarity and MEX.
 - naive: simnet_2layer with weights of 1, offsets of spread 0.1 and betas of 1, nothing normalized.
 - random: simnet_2layer as `keras_structnets.zoo.build` gives it.
-- mixture: the same, pre-trained: filters, templates, weights and offsets.
+- mixture: the same, its filters and templates pre-trained.
+- log_density: the same, its weights and offsets pre-trained too, as section 5 of the paper says.
 - whitened: the same, its filters pre-trained and the rest random (`pretrain(templates="keep")`).
 """
 
 import argparse
+import dataclasses
 import json
 import time
 
@@ -31,7 +35,10 @@ from benchmarks import timing
 
 NAIVE = {"padding": "same", "normalize": False, "scale": None}
 NAIVE |= {"beta": 1.0, "offset_stddev": 0.1, "pool_beta": 1.0}  # of the head
-MIXTURE = {"temperature": "dimension", "offset_spread": 8.0, "reg": 0.5}
+LOG_DENSITY = {"templates": "log_density"}
+WITH_ADAM = {"temperature": "dimension", "offset_spread": 8.0, "reg": 0.5}  # of log_density
+PAPER = {"optimizer": "nesterov", "learning_rate": 0.01, "l2": 1e-4, "batch_size": 128}
+PAPER_ROWS = ("random", "whitened", "mixture", "log_density")
 CONVOLUTIONS = {"convolution_1": 1e-4, "convolution_2": 0.01, "convolution_3": 0.01}
 SPREADS = CONVOLUTIONS | {"dense": 0.1, "logits": 0.1}  # of the first weights in Caffe's example
 ROWS = {  # name in the zoo, its options, arguments of `pretrain` or None, highest rate
@@ -40,7 +47,8 @@ ROWS = {  # name in the zoo, its options, arguments of `pretrain` or None, highe
     "relu": ("simnet_2layer with ReLU", {}, None, 3e-3),
     "naive": ("simnet_2layer", NAIVE, None, 3e-3),
     "random": ("simnet_2layer", {}, None, 2e-2),
-    "mixture": ("simnet_2layer", {}, MIXTURE, 2e-2),
+    "mixture": ("simnet_2layer", {}, {"templates": "mixture"}, 2e-2),
+    "log_density": ("simnet_2layer", {}, LOG_DENSITY, 2e-2),
     "whitened": ("simnet_2layer", {}, {"templates": "keep"}, 2e-2),
 }
 
@@ -59,29 +67,38 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS))
+    parser.add_argument("--paper", action="store_true")
+    parser.add_argument("--images", type=int, help="train on so many images, drawn at random")
     options = parser.parse_args()
     data = ksn.training.load(options.folder, holdout_last_per_class=500)
-    path = timing.RESULTS / f"simnets_training_{keras.backend.backend()}.json"
+    drawn = np.random.default_rng(0).permutation(len(data.x_train))[: options.images]
+    data = dataclasses.replace(data, x_train=data.x_train[drawn], y_train=data.y_train[drawn])
+    name = "simnets_pretraining" if options.paper else "simnets_training"
+    path = timing.RESULTS / f"{name}_{keras.backend.backend()}.json"
     for seed in options.seeds:
-        for row in options.rows:
+        for row in options.rows or (PAPER_ROWS if options.paper else ROWS):
             result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            found = run(row, seed, data, options.epochs)
+            found = run(row, seed, data, options.epochs, options.paper)
             result.setdefault("runs", {})[f"{row}, seed {seed}"] = found
-            timing.save("simnets_training", result)
+            timing.save(name, result | {"training images": len(data.x_train)})
             draw(result["runs"]).savefig(path.with_suffix(".png"), dpi=120)
             path.with_suffix(".md").write_text(table(result["runs"]), encoding="utf-8")
 
 
-def run(row, seed, data, epochs):
+def run(row, seed, data, epochs, paper):
     """Train one row with one seed."""
     name, options, pretraining, rate = ROWS[row]
+    if row == "log_density" and not paper:
+        pretraining = pretraining | WITH_ADAM
     keras.utils.set_random_seed(seed)
     model = with_relu() if row == "relu" else ksn.zoo.build(name, **options)
     start = time.perf_counter()
     if pretraining:
         print(ksn.pretraining.pretrain(model, data.x_train, seed=seed, verbose=2, **pretraining))
     x_train, x_val, batch = data.x_train, data.x_val, 100 if row == "built-in" else 32
+    if paper:
+        batch, rate = PAPER["batch_size"], PAPER["learning_rate"]
     steps = -(-len(x_train) // batch)
     if row == "built-in":
         mean = np.mean(x_train, axis=0, dtype="float32")
@@ -90,6 +107,7 @@ def run(row, seed, data, epochs):
     else:
         recipe = {"learning_rate": rate, "schedule": "cosine", "warmup_epochs": 0.7}
         recipe |= {"epochs": epochs, "batch_size": batch}
+        recipe = PAPER | {"epochs": epochs} if paper else recipe
         optimizer = ksn.training.Recipe("simnet_2layer", **recipe).make_optimizer(steps)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     fit = {"batch_size": batch, "epochs": epochs, "validation_data": (x_val, data.y_val)}

@@ -208,8 +208,9 @@ plt.show()
 # ## Pre-train a network
 #
 # `pretrain` fits a whitening and a mixture for each convolution and similarity of a model, from the first
-# layer to the last. The patches of the second layer come from the feature maps of the pre-trained first
-# layer. Figure 1 of the paper shows the structure of these networks; ours is (d):
+# layer to the last. With `templates="log_density"` it takes all of the mixture, as the paper does. The
+# patches of the second layer come from the feature maps of the pre-trained first layer. Figure 1 of the
+# paper shows the structure of these networks; ours is (d):
 #
 # ![Figure 1](../docs/pictures/simnets_figure1.png)
 
@@ -223,7 +224,8 @@ def build(seed):
 
 
 model = build(seed=0)
-report = ksn.pretraining.pretrain(model, data.x_train, seed=0, n_patches=PATCHES, verbose=0)
+options = {"templates": "log_density", "n_patches": PATCHES, "verbose": 0}
+report = ksn.pretraining.pretrain(model, data.x_train, seed=0, **options)
 print(report)
 
 # %%
@@ -257,7 +259,7 @@ print(f"the maps differ from the log densities by {difference:.1e} of the larges
 def train(start):
     model = build(seed=1)
     if start != "random":
-        templates = {"whitened": "keep", "mixture": "mixture"}[start]
+        templates = {"whitened": "keep", "mixture": "log_density"}[start]
         options = {"temperature": "dimension", "offset_spread": 8.0, "reg": 0.5}
         ksn.pretraining.pretrain(
             model,
@@ -380,7 +382,7 @@ else:
 # returns a network with the chosen numbers in each layer; those of the given network are the upper bounds.
 
 # %%
-auto = {"channels": "auto", "n_patches": 2000, "max_iter": 10}
+auto = {"channels": "auto", "templates": "log_density", "n_patches": 2000, "max_iter": 10}
 fitted = ksn.pretraining.pretrain(build(seed=2), data.x_train, verbose=0, **auto)
 for row in fitted.layers:
     of_most = fitted.model.get_layer(row.name).filters

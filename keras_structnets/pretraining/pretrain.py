@@ -8,6 +8,7 @@ from keras_structnets.pretraining.mixture import GeneralizedGaussianMixture
 from keras_structnets.pretraining.pairs import find_pairs
 from keras_structnets.pretraining.patches import draw_patches
 from keras_structnets.pretraining.report import LayerReport, Report
+from keras_structnets.pretraining.templates import set_similarity
 from keras_structnets.pretraining.whitening import Whitening, effective_dimension
 from keras_structnets.pretraining.widths import with_widths
 
@@ -33,14 +34,22 @@ def pretrain(
 
     Layer by layer, front to back: patches of the convolution's input are drawn at random and whitened;
     the whitening becomes the filters W and biases of the convolution. A mixture of Generalized
-    Gaussians is fitted to the whitened patches; its means become the templates, `scale^-p` the weights,
-    its shape p (where the layer learns p; otherwise the shape is the layer's p). With temperature 1
-    each similarity map is then the log density of its component, up to the constant c_l:
+    Gaussians is fitted to the whitened patches. Its shape becomes p where the layer learns p; otherwise the
+    layer's p is its shape.
+
+    With templates="mixture", the means become the templates z, multiplied by one factor for the layer: the
+    templates then have the deviation of the initial ones. Weights and offsets stay as they are.
+
+    The paper takes more from the mixture. With templates="log_density", the means are the templates as
+    they are, `scale^-p` the weights, and each similarity map is the log density of its component, up to
+    the constant c_l (with temperature 1):
 
         -sum_t u_lt |y_t - z_lt|^p = log P(y and component l) - c_l
 
     Where a MEX follows, its offsets become c_l plus a random part that differs between its units, for
-    with equal offsets all units would learn the same.
+    with equal offsets all units would learn the same. With the paper's optimizer, networks learn less from
+    this start than from random weights: most patches are flat, so most means lie close together, and all
+    maps are nearly the same. That is why it is not the default.
 
     A batch normalization between the two is set to the identity, one before the convolution,
     if without parameters, to the mean and variance of what it normalizes.
@@ -53,19 +62,18 @@ def pretrain(
         n_patches: how many patches are drawn for each layer, evenly over the images.
         batch_size: images per forward pass.
         whitening: "ica", "pca" or "zca".
-        templates: "mixture" for all of the paper's section 5, or "keep" to stop after the whitening
-            and leave the similarities and offsets as they are, which trains as well on the
-            photographs of `benchmarks/simnets_training.py` and needs no temperature.
+        templates: "mixture" for templates along the means of the mixture; "log_density" for the
+            paper's section 5 to the letter; or "keep" to stop after the whitening.
         channels: "keep", or "auto" to choose the numbers of filters and templates, layer by layer: the
             effective dimension of the patches by Minka's criterion, and the number of components with
             the best integrated completed likelihood. The numbers in `model` are the largest that are
             tried. `model` stays as it is; the attribute `model` of the report is the new one.
         em_batch_size: patches per step of stochastic EM, for `n_patches` too large for steps on all of
             them; None for these. Not with channels="auto".
-        temperature: divides weights and offsets: the maps are log densities over it. Sums over many
-            dimensions make MEX a hard maximum, so that few templates learn; a temperature of the order
-            of the dimension avoids it. A number, or "dimension" for an eighth of that.
-        offset_spread: deviation of the random part of the offsets.
+        temperature: of "log_density". Divides weights and offsets: the maps are log densities over it.
+            Sums over many dimensions make MEX a hard maximum, so that few templates learn; a temperature
+            of the order of the dimension avoids it. A number, or "dimension" for an eighth of that.
+        offset_spread: of "log_density". Deviation of the random part of the offsets.
         max_iter: most steps of EM per layer.
         reg: smallest variance of a component along a whitened coordinate, where the variance of all
             patches is 1. Components of flat patches are so narrow that their weights would be
@@ -83,7 +91,8 @@ def pretrain(
         >>> convolution, similarity = keras.layers.Conv2D(4, 3), ksn.layers.Similarity2D(4)
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), convolution, similarity])
         >>> images = np.random.default_rng(0).uniform(size=(50, 8, 8, 1))
-        >>> report = ksn.pretraining.pretrain(model, images, n_patches=500, verbose=0)
+        >>> options = {"templates": "log_density", "n_patches": 500, "verbose": 0}
+        >>> report = ksn.pretraining.pretrain(model, images, **options)
         >>> maps = model.predict(images, verbose=0)  # log densities, up to the offsets
         >>> likelihoods = report.layers[0].log_likelihoods
         >>> maps.shape, likelihoods[-1] > likelihoods[0]
@@ -93,43 +102,46 @@ def pretrain(
         Deep SimNets, section 5.
     """
     images = _checked(model, images)
-    n_patches = checks.integer("pretrain", "n_patches", n_patches, 2)
-    checks.one_of("pretrain", "templates", templates, ("mixture", "keep"))
-    chooses = checks.one_of("pretrain", "channels", channels, ("keep", "auto")) == "auto"
-    if chooses and em_batch_size is not None:
-        raise ValueError(
-            f"pretrain: `em_batch_size` {em_batch_size!r} is not for channels='auto'. Use None, or 'keep'."
-        )
-    checks.integer("pretrain", "batch_size", batch_size)
-    if em_batch_size is not None:
-        checks.integer("pretrain", "em_batch_size", em_batch_size)
-    if temperature != "dimension":
-        checks.positive("pretrain", "temperature", temperature)
+    chooses = _checked_options(
+        n_patches, batch_size, templates, channels, em_batch_size, temperature
+    )
+    options = {"max_iter": max_iter, "reg": reg, "batch_size": em_batch_size}
     rng = np.random.default_rng(seed)
-    n_pairs = len(find_pairs(model))
-    n_batches = -(-len(images) // batch_size)
+    n_pairs, n_batches = len(find_pairs(model)), -(-len(images) // batch_size)
     bar = keras.utils.Progbar(n_pairs * (n_batches + 1), verbose=verbose, unit_name="batch")
     model = with_widths(model, {}) if chooses else model
     rows = []
     for i in range(n_pairs):
         pair = find_pairs(model)[i]
         patches = draw_patches(model, pair.convolution, images, n_patches, batch_size, rng, bar)
-        if pair.before is not None and not (pair.before.center or pair.before.scale):
-            patches = _standardize(pair.before, patches)
-        fitted = _whitening(pair, patches, whitening, rng, chooses)
-        mixture = None
-        if templates == "mixture":
-            options = {"max_iter": max_iter, "reg": reg, "batch_size": em_batch_size}
-            mixture = _mixture(pair, fitted.transform(patches), rng, chooses, options)
+        patches = _standardized(pair.before, patches)
+        fitted, mixture = _fitted(pair, patches, whitening, templates, rng, chooses, options)
         if chooses:
             model = with_widths(model, _widths(pair, fitted, mixture))
             pair = find_pairs(model)[i]
         _set_convolution(pair, fitted)
-        if mixture is not None:
-            _set_similarity(pair, mixture, temperature, offset_spread, rng)
+        set_similarity(pair, mixture, templates, temperature, offset_spread, rng)
         rows.append(_report(pair, patches, fitted, mixture))
         bar.add(1)
     return Report(rows, model)
+
+
+def _checked_options(n_patches, batch_size, templates, channels, em_batch_size, temperature):
+    """Whether the channels are chosen from the data."""
+    checks.integer("pretrain", "n_patches", n_patches, 2)
+    checks.integer("pretrain", "batch_size", batch_size)
+    checks.one_of("pretrain", "templates", templates, ("mixture", "log_density", "keep"))
+    checks.one_of("pretrain", "channels", channels, ("keep", "auto"))
+    if em_batch_size is not None:
+        checks.integer("pretrain", "em_batch_size", em_batch_size)
+        if channels == "auto":
+            raise ValueError(
+                f"pretrain: `em_batch_size` {em_batch_size!r} is not for channels='auto'. Use None, or "
+                "'keep'."
+            )
+    if temperature != "dimension":
+        checks.positive("pretrain", "temperature", temperature)
+    return channels == "auto"
 
 
 def _checked(model, images):
@@ -147,8 +159,13 @@ def _checked(model, images):
     return images
 
 
-def _standardize(normalization, patches):
-    """Set a normalization to the mean and variance of the patches that it made; those then [n, k * c]."""
+def _standardized(normalization, patches):
+    """The patches [n, k * c] after the normalization that made them is set to their mean and variance.
+
+    One with parameters of its own stays as it is, and so do its patches.
+    """
+    if normalization is None or normalization.center or normalization.scale:
+        return patches
     x = patches.reshape(-1, normalization.moving_mean.shape[0])
     mean, variance = x.mean(axis=0, dtype="float64"), x.var(axis=0, dtype="float64")
     variance = np.where(variance > 1e-12, variance, 1.0)  # a constant map stays as it is
@@ -161,6 +178,14 @@ def _standardize(normalization, patches):
     new_variance = variance * scale**2
     normalization.moving_variance.assign(np.maximum(new_variance - normalization.epsilon, 0))
     return ((x - mean) / np.sqrt(variance)).reshape(patches.shape).astype(patches.dtype)
+
+
+def _fitted(pair, patches, whitening, templates, rng, chooses, options):
+    """The whitening of the patches, and the mixture of the whitened ones or None."""
+    fitted = _whitening(pair, patches, whitening, rng, chooses)
+    if templates == "keep":
+        return fitted, None
+    return fitted, _mixture(pair, fitted.transform(patches), rng, chooses, options)
 
 
 def _widths(pair, whitening, mixture):
@@ -240,30 +265,3 @@ def _set_convolution(pair, whitening):
             identity.beta.assign(np.zeros(convolution.filters))
         if identity.scale:
             identity.gamma.assign(np.ones(convolution.filters))
-
-
-def _set_similarity(pair, mixture, temperature, offset_spread, rng):
-    """Templates, weights, p and offsets of the mixture; weights and c_l over the temperature.
-
-    Templates without a component repeat one of the others, with half of its prior.
-    """
-    similarity = pair.similarity
-    k, n = len(mixture.means_), similarity.filters
-    chosen = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
-    share = np.bincount(chosen, minlength=k)[chosen]
-    shape = similarity.templates.shape
-    templates, weights = np.zeros(shape, "float32"), np.zeros(shape, "float32")
-    d = mixture.means_.shape[1]
-    if temperature == "dimension":
-        temperature = max(d / 8, 1.0)
-    templates[..., :d, :] = mixture.templates[:, chosen]
-    weights[..., :d, :] = mixture.weights[:, chosen] / temperature
-    similarity.templates.assign(templates)
-    if similarity.use_similarity_weights:
-        similarity.similarity_weights.assign(weights)
-    if similarity.trainable_p:
-        similarity.p.assign(mixture.shape_)
-    if pair.mex is not None and pair.mex.offsets is not None:
-        offsets = (mixture.offsets[chosen] - np.log(share)) / temperature
-        spread = offset_spread * rng.standard_normal(pair.mex.offsets.shape)
-        pair.mex.offsets.assign(offsets[:, None] + spread)

@@ -21,7 +21,7 @@ CHOICES = {
     "schedule": SCHEDULES,
     "flip": FLIPS,
     "mix": MIXES,
-    "pretrain": ("none", "whitening", "mixture"),
+    "pretrain": ("none", "whitening", "mixture", "log_density"),
     "select": ("last", "best_val_loss"),
 }
 
@@ -77,11 +77,12 @@ class Recipe:
         normalize: whether to normalize pixels by ImageNet's mean and standard deviation; False only
             divides them by 255.
         pretrain: unsupervised pre-training of a SimNet on the training images: "none"; "whitening" of its
-            convolutions; or "mixture" of its similarities too, see `keras_structnets.pretraining.pretrain`.
-        pretrain_temperature: with "mixture", weights and offsets are divided by it; 1 for the log densities
-            of the paper.
-        pretrain_offset_spread: with "mixture", the deviation of the random part of the offsets.
-        pretrain_reg: with "mixture", the smallest variance of a component.
+            convolutions; "mixture" of its templates too; or "log_density" of all that section 5 of the
+            paper describes, see `keras_structnets.pretraining.pretrain`.
+        pretrain_temperature: with "log_density", weights and offsets are divided by it; 1 for the log
+            densities of the paper.
+        pretrain_offset_spread: with "log_density", the deviation of the random part of the offsets.
+        pretrain_reg: with a mixture, the smallest variance of a component.
         weights: the data set of a record of the model, such as "cifar10", or the path of a weights file, to
             start from; None for random weights. Without `image_size`, images are resized to the
             size of the record. For other classes the classifier starts from random weights.

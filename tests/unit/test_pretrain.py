@@ -51,7 +51,7 @@ def outputs(model, names, x):
 )
 def test_similarity_maps_are_the_log_densities_of_the_components(p, trainable_p, normalize, images):
     model = simnet(p, trainable_p, normalize)
-    report = pretrain(model, images, offset_spread=0.0)
+    report = pretrain(model, images, templates="log_density", offset_spread=0.0)
     suffix = "normalization" if normalize else "whitening"
     for row in report.layers:
         y, maps = outputs(model, [f"{row.name}_{suffix}", row.name], images[:5])
@@ -65,7 +65,7 @@ def test_similarity_maps_are_the_log_densities_of_the_components(p, trainable_p,
         assert report.layers[0].p == pytest.approx(float(model.get_layer("first").p), rel=1e-6)
 
 
-@pytest.mark.parametrize("templates", ["mixture", "keep"])
+@pytest.mark.parametrize("templates", ["mixture", "log_density", "keep"])
 def test_the_convolution_whitens_the_patches(templates, images):
     model = simnet(padding="valid")
     pretrain(model, images, n_patches=5000, templates=templates)
@@ -82,6 +82,22 @@ def test_maps_are_normalized_before_the_next_convolution(images):
     maps = maps.reshape(-1, maps.shape[-1])
     np.testing.assert_allclose(maps.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(maps.std(axis=0), 1, atol=0.1)
+
+
+def test_templates_are_means_as_far_apart_as_random_ones(images):
+    """Most means of a mixture lie close together: without the factor all maps are nearly the same."""
+    random, model = simnet(), simnet()
+    model.set_weights(random.get_weights())
+    report = pretrain(model, images)
+    for row in report.layers:
+        (templates, weights), (initial, kept) = (
+            map(keras.ops.convert_to_numpy, network.get_layer(row.name).weights)
+            for network in (model, random)
+        )
+        np.testing.assert_array_equal(weights, kept)
+        assert templates.std() == pytest.approx(initial.std(), rel=1e-4)
+        found, means = templates[0, 0].T.ravel(), row.mixture.means_.ravel()
+        assert np.corrcoef(found, means)[0, 1] == pytest.approx(1, abs=1e-5)
 
 
 def test_templates_can_be_kept(images):
@@ -116,6 +132,7 @@ def test_a_sequential_model_is_pretrained_like_a_functional_one(images):
 def test_a_seed_gives_the_same_weights_and_another_seed_others(images):
     weights = []
     for seed in (0, 0, 1):
+        keras.utils.set_random_seed(0)
         model = simnet()
         pretrain(model, images, seed=seed)
         weights.append([np.array(keras.ops.convert_to_numpy(w)) for w in model.trainable_weights])
@@ -127,20 +144,22 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(images):
 
 def test_a_temperature_divides_the_maps(images):
     cold, warm = simnet(), simnet()
-    pretrain(cold, images)
-    pretrain(warm, images, temperature=2.0)
+    pretrain(cold, images, templates="log_density")
+    pretrain(warm, images, templates="log_density", temperature=2.0)
     a, b = (outputs(model, ["first"], images[:2])[0] for model in (cold, warm))
     np.testing.assert_allclose(a, 2 * b, rtol=1e-4)
 
 
-def test_the_keys_of_a_recipe_reach_the_mixture():
+def test_the_keys_of_a_recipe_reach_the_log_densities():
     """At shape 2 a weight is 1 / (2 variance), here at most 1 / (2 * 0.5) over the temperature."""
     data = ksn.training.load("digits")
     data = dataclasses.replace(data, x_train=data.x_train[:300])
 
     def weights_and_spread(**keys):
         sizes = {"channels": (16,), "templates": 6}
-        recipe = ksn.training.Recipe("simnet_1layer_l2", pretrain="mixture", sizes=sizes, **keys)
+        recipe = ksn.training.Recipe(
+            "simnet_1layer_l2", pretrain="log_density", sizes=sizes, **keys
+        )
         model = ksn.training.pretraining.build_model(recipe, data, (8, 8))
         ksn.training.pretraining.pretrain_from(model, recipe, data, verbose=0)
         weights = model.get_layer("similarity").similarity_weights
@@ -229,7 +248,7 @@ def test_the_report_prints_and_plots(images):
 
 def test_training_goes_on_from_there(images):
     model = simnet()
-    pretrain(model, images, temperature="dimension", offset_spread=1.0)
+    pretrain(model, images, templates="log_density", temperature="dimension", offset_spread=1.0)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(images, np.arange(60) % 4, epochs=2, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
@@ -243,7 +262,7 @@ def chosen():
     keras.utils.set_random_seed(0)
     model = ksn.zoo.build("simnet", **options)
     before = model.get_weights()
-    report = pretrain(model, digits, channels="auto", max_iter=10)
+    report = pretrain(model, digits, channels="auto", templates="log_density", max_iter=10)
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
     return report, digits
