@@ -9,14 +9,14 @@ validation images. There is no augmentation. All rows but the first train by Ada
 rises over 0.7 epochs and falls along a cosine. Its height was tuned in shorter runs for "caffe" and
 "random". Each run is written to benchmarks/results/simnets_training_<backend>.json at once, and to the
 plot and the table beside it. With --paper, the optimizer is that of the paper, SGD with Nesterov momentum and
-weight decay in batches of 128, and the files are simnets_pretraining_<backend>.
+weight decay in batches of 128, and the files are simnets_pretraining_<images>_<backend>.
 
 - built-in: caffe_convnet trained as in the paper (section 6.3), with the values that come with Caffe.
 - caffe: caffe_convnet with the settings of the other rows.
 - relu: simnet_2layer with batch normalization and ReLU instead of similarity and MEX.
 - naive: simnet_2layer with weights of 1, offsets of spread 0.1 and betas of 1, nothing normalized.
 - random: simnet_2layer as `keras_structnets.zoo.build` gives it.
-- mixture: the same, its filters and templates pre-trained.
+- mixture: the same, its filters and the order of its templates pre-trained.
 - log_density: the same, its weights and offsets pre-trained too, as section 5 of the paper says.
 - whitened: the same, its filters pre-trained and the rest random (`pretrain(templates="keep")`).
 """
@@ -74,14 +74,14 @@ def main():
     data = ksn.training.load(options.folder, holdout_last_per_class=500)
     drawn = np.random.default_rng(0).permutation(len(data.x_train))[: options.images]
     data = dataclasses.replace(data, x_train=data.x_train[drawn], y_train=data.y_train[drawn])
-    name = "simnets_pretraining" if options.paper else "simnets_training"
+    name = f"simnets_pretraining_{len(data.x_train)}" if options.paper else "simnets_training"
     path = timing.RESULTS / f"{name}_{keras.backend.backend()}.json"
     for seed in options.seeds:
         for row in options.rows or (PAPER_ROWS if options.paper else ROWS):
             result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             found = run(row, seed, data, options.epochs, options.paper)
             result.setdefault("runs", {})[f"{row}, seed {seed}"] = found
-            timing.save(name, result | {"training images": len(data.x_train)})
+            timing.save(name, result)
             draw(result["runs"]).savefig(path.with_suffix(".png"), dpi=120)
             path.with_suffix(".md").write_text(table(result["runs"]), encoding="utf-8")
 

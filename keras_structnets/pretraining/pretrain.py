@@ -37,8 +37,9 @@ def pretrain(
     Gaussians is fitted to the whitened patches. Its shape becomes p where the layer learns p; otherwise the
     layer's p is its shape.
 
-    With templates="mixture", the means become the templates z, multiplied by one factor for the layer: the
-    templates then have the deviation of the initial ones. Weights and offsets stay as they are.
+    With templates="mixture", the means give the order of the templates: along each coordinate, the template
+    of the component with the largest mean gets the largest of the initial values, and so on. The values,
+    the weights and the offsets stay as they are initialized.
 
     The paper takes more from the mixture. With templates="log_density", the means are the templates as
     they are, `scale^-p` the weights, and each similarity map is the log density of its component, up to
@@ -48,8 +49,9 @@ def pretrain(
 
     Where a MEX follows, its offsets become c_l plus a random part that differs between its units, for
     with equal offsets all units would learn the same. With the paper's optimizer, networks learn less from
-    this start than from random weights: most patches are flat, so most means lie close together, and all
-    maps are nearly the same. That is why it is not the default.
+    this start than from random weights. Components of patches differ more in their scales than in their
+    means, which lie close to 0: their maps measure contrast, and a patch and its negative look alike to
+    them. That is why it is not the default.
 
     A batch normalization between the two is set to the identity, one before the convolution,
     if without parameters, to the mean and variance of what it normalizes.
@@ -62,7 +64,7 @@ def pretrain(
         n_patches: how many patches are drawn for each layer, evenly over the images.
         batch_size: images per forward pass.
         whitening: "ica", "pca" or "zca".
-        templates: "mixture" for templates along the means of the mixture; "log_density" for the
+        templates: "mixture" for templates in the order of the mixture's means; "log_density" for the
             paper's section 5 to the letter; or "keep" to stop after the whitening.
         channels: "keep", or "auto" to choose the numbers of filters and templates, layer by layer: the
             effective dimension of the patches by Minka's criterion, and the number of components with

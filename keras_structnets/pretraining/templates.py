@@ -1,11 +1,11 @@
-"""Similarities from a mixture: its means as templates, or all of its log densities."""
+"""Similarities from a mixture: the order of its means for the templates, or its log densities."""
 
 import keras
 import numpy as np
 
 
 def set_similarity(pair, mixture, templates, temperature, offset_spread, rng):
-    """Templates and p of the mixture; with templates="log_density" weights and offsets too."""
+    """Templates and p from the mixture; with templates="log_density" weights and offsets too."""
     if mixture is None:
         return
     k = len(mixture.means_)
@@ -16,17 +16,21 @@ def set_similarity(pair, mixture, templates, temperature, offset_spread, rng):
         _set_log_density(pair, mixture, chosen, temperature, offset_spread, rng)
 
 
-def _set_templates(similarity, mixture, chosen, keeps_deviation):
-    """Templates and p of the mixture; with the deviation that the templates have, if it is kept."""
-    d = mixture.means_.shape[1]
-    templates = np.zeros(similarity.templates.shape, "float32")
-    templates[..., :d, :] = mixture.templates[:, chosen]
-    if keeps_deviation:
-        deviation = keras.ops.convert_to_numpy(similarity.templates).std()
-        templates *= deviation / max(templates[..., :d, :].std(), 1e-6)
-    similarity.templates.assign(templates)
+def _set_templates(similarity, mixture, chosen, keeps_values):
+    """Templates and p of the mixture; where the values are kept, only the order is the mixture's."""
+    means = mixture.templates[:, chosen]
+    initial = keras.ops.convert_to_numpy(similarity.templates)
+    found = np.zeros(initial.shape[-2:], "float32")
+    d = len(means)  # coordinates; further ones are 0 in every patch
+    found[:d] = _ordered(initial.reshape(found.shape)[:d], means) if keeps_values else means
+    similarity.templates.assign(found.reshape(initial.shape))
     if similarity.trainable_p:
         similarity.p.assign(mixture.shape_)
+
+
+def _ordered(values, keys):
+    """The values [d, n], each row in the order of the row of keys."""
+    return np.take_along_axis(np.sort(values), keys.argsort().argsort(), axis=-1)
 
 
 def _set_log_density(pair, mixture, chosen, temperature, offset_spread, rng):

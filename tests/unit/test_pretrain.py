@@ -84,8 +84,8 @@ def test_maps_are_normalized_before_the_next_convolution(images):
     np.testing.assert_allclose(maps.std(axis=0), 1, atol=0.1)
 
 
-def test_templates_are_means_as_far_apart_as_random_ones(images):
-    """Most means of a mixture lie close together: without the factor all maps are nearly the same."""
+def test_templates_have_the_values_of_random_ones_in_the_order_of_the_means(images):
+    """The means of patches lie close to 0: maps with the means themselves are nearly the same."""
     random, model = simnet(), simnet()
     model.set_weights(random.get_weights())
     report = pretrain(model, images)
@@ -95,9 +95,9 @@ def test_templates_are_means_as_far_apart_as_random_ones(images):
             for network in (model, random)
         )
         np.testing.assert_array_equal(weights, kept)
-        assert templates.std() == pytest.approx(initial.std(), rel=1e-4)
-        found, means = templates[0, 0].T.ravel(), row.mixture.means_.ravel()
-        assert np.corrcoef(found, means)[0, 1] == pytest.approx(1, abs=1e-5)
+        np.testing.assert_array_equal(np.sort(templates), np.sort(initial))
+        means = row.mixture.means_.T
+        np.testing.assert_array_equal(templates[0, 0].argsort(), means.argsort())
 
 
 def test_templates_can_be_kept(images):
