@@ -111,27 +111,26 @@ def mex_pool(
     beta = checks.scalar("mex_pool", "beta", beta)
     rank = len(x.shape) - 2
     checks.one_of("mex_pool", "padding", padding, ("valid", "same"))
-    pool_size = checks.integers("mex_pool", "pool_size", pool_size, rank)
-    steps = pool_size if strides is None else strides
-    strides = checks.integers("mex_pool", "strides", steps, rank)
-    checks.kernel_fits("mex_pool", pool_size, x.shape[1:-1], padding)
+    window = checks.integers("mex_pool", "pool_size", pool_size, rank)
+    steps = window if strides is None else checks.integers("mex_pool", "strides", strides, rank)
+    checks.kernel_fits("mex_pool", window, x.shape[1:-1], padding)
     placed = None
     if offsets is not None:
-        sizes = zip(x.shape[1:-1], pool_size, strides, strict=True)
+        sizes = zip(x.shape[1:-1], window, steps, strict=True)
         spatial = [window_output_size(*size, padding) for size in sizes]
         regions = (shared_region, unshared_region)
-        shape = (*regions_of("mex_pool", spatial, *regions), *pool_size, x.shape[-1])
+        shape = (*regions_of("mex_pool", spatial, *regions), *window, x.shape[-1])
         offsets = checks.tensor("mex_pool", "offsets", offsets, shape)
         placed = placed_offsets(offsets, spatial, *regions)
     is_plain = placed is None and not ignore_nan
     if is_plain and _is_static(beta) and beta == float("inf"):
-        return kernels.select("max_pool", x)(x, pool_size, strides, padding)
-    x, mass = _with_border(x, pool_size, strides, padding, ignore_nan)
+        return kernels.select("max_pool", x)(x, window, steps, padding)
+    x, mass = _with_border(x, window, steps, padding, ignore_nan)
     x, dtype = to_float32(x)
     if is_plain and _is_static(beta) and beta == 0:
-        return cast(_average_pool(x, pool_size, strides, mass), dtype)
+        return cast(_average_pool(x, window, steps, mass), dtype)
     padding = "valid" if mass is None else "same"
-    entries = windows(x, pool_size, strides, padding)  # [window, b, *spatial', c]
+    entries = windows(x, window, steps, padding)  # [window, b, *spatial', c]
     if placed is not None:
         moved = entries + placed[:, None]  # but not beyond the border
         entries = moved if mass is None else ops.where(mass > 0, moved, entries)
