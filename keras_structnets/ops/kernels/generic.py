@@ -225,12 +225,11 @@ def relu(x, may_overwrite=False):
     return ops.relu(x)
 
 
-def compiled(f, by_xla=False, inputs=None):
+def compiled(f, inputs=None):
     """`f` as one graph of the backend, where single operations are slow to start.
 
     Args:
         f: a function of tensors.
-        by_xla: whether XLA compiles the graph on TensorFlow, where it lacks some operations.
         inputs: a KerasTensor for each argument, with None for sizes that vary, so that TensorFlow
             traces once; None to trace for each size.
     """

@@ -36,7 +36,7 @@ def constant_conv(sizes, kernel, bias, strides, padding, dilation_rate, groups):
 constant_filter = functools.partial(generic.constant_filter, operation=spectral_filter)
 
 
-def compiled(f, by_xla=False, inputs=None):
+def compiled(f, inputs=None):
     """`f` compiled by XLA for each size of its arguments."""
     return jax.jit(f)
 

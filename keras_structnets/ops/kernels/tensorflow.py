@@ -70,10 +70,10 @@ def _irfftn(spectrum, sizes, axes):
     return (tf.signal.irfft if len(axes) == 1 else tf.signal.irfft2d)(spectrum, sizes)
 
 
-def compiled(f, by_xla=False, inputs=None):
-    """`f` as one graph, which XLA compiles if `by_xla`; traced once for `inputs`, if given."""
+def compiled(f, inputs=None):
+    """`f` as one graph; traced once for `inputs`, if given."""
     signature = inputs and [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-    return tf.function(f, signature, autograph=False, jit_compile=by_xla)
+    return tf.function(f, signature, autograph=False)
 
 
 def inference(f, constants, x):
