@@ -10,7 +10,6 @@ labels for as many epochs as both together.
 
 import dataclasses
 import json
-import pathlib
 import statistics
 
 import keras
@@ -18,7 +17,8 @@ from keras import layers as kl
 
 import keras_structnets as ksn
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from . import timing
+
 WIDTHS, EPOCHS, BATCH, SEEDS = (32, 64), 20, 64, (0,)
 CONVERSIONS = ("linear_mix", "separable", "low_rank")
 BUDGET = 0.25  # of low_rank
@@ -135,8 +135,8 @@ def main():
     seeds = [list(rows_of(seed, data)) for seed in SEEDS]
     about = {"backend": keras.backend.backend(), "epochs": EPOCHS, "epochs_after": EPOCHS // 5}
     text = json.dumps(about | {"seeds": seeds}, indent=1)
-    (RESULTS / "conversion.json").write_text(text + "\n", encoding="utf-8")
-    (RESULTS / "conversion.md").write_text(table(seeds), encoding="utf-8")
+    (timing.RESULTS / "conversion.json").write_text(text + "\n", encoding="utf-8")
+    (timing.RESULTS / "conversion.md").write_text(table(seeds), encoding="utf-8")
     print(table(seeds))
 
 

@@ -18,7 +18,8 @@ import numpy as np
 import keras_structnets as ksn
 from keras_structnets.training.saved import load_model
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from . import timing
+
 N_IMAGES = 512  # for the fit, and as many others to measure on
 
 
@@ -90,8 +91,8 @@ def main():
         "LinearMix from random weights": run_of(given.alone),
     }
     text = json.dumps({"runs": runs, "errors": errors}, indent=1)
-    (RESULTS / "converted.json").write_text(text + "\n", encoding="utf-8")
-    (RESULTS / "converted.md").write_text(table(runs, errors), encoding="utf-8")
+    (timing.RESULTS / "converted.json").write_text(text + "\n", encoding="utf-8")
+    (timing.RESULTS / "converted.md").write_text(table(runs, errors), encoding="utf-8")
     print(table(runs, errors))
 
 

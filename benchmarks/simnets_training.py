@@ -96,19 +96,18 @@ def run(row, seed, data, epochs, paper):
     start = time.perf_counter()
     if pretraining:
         print(ksn.pretraining.pretrain(model, data.x_train, seed=seed, verbose=2, **pretraining))
-    x_train, x_val, batch = data.x_train, data.x_val, 100 if row == "built-in" else 32
-    if paper:
-        batch, rate = PAPER["batch_size"], PAPER["learning_rate"]
+    adam = {"learning_rate": rate, "schedule": "cosine", "warmup_epochs": 0.7, "batch_size": 32}
+    recipe = PAPER if paper else adam
+    batch = 100 if row == "built-in" else recipe["batch_size"]
+    x_train, x_val = data.x_train, data.x_val
     steps = -(-len(x_train) // batch)
     if row == "built-in":
         mean = np.mean(x_train, axis=0, dtype="float32")
         x_train, x_val = x_train - mean, x_val - mean
         optimizer = as_built_in(model, rate, epochs * steps)
     else:
-        recipe = {"learning_rate": rate, "schedule": "cosine", "warmup_epochs": 0.7}
-        recipe |= {"epochs": epochs, "batch_size": batch}
-        recipe = PAPER | {"epochs": epochs} if paper else recipe
-        optimizer = ksn.training.Recipe("simnet_2layer", **recipe).make_optimizer(steps)
+        recipe = ksn.training.Recipe("simnet_2layer", epochs=epochs, **recipe)
+        rate, optimizer = recipe.learning_rate, recipe.make_optimizer(steps)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     fit = {"batch_size": batch, "epochs": epochs, "validation_data": (x_val, data.y_val)}
     history = model.fit(x_train, data.y_train, verbose=2, **fit).history

@@ -3,12 +3,15 @@
 import argparse
 import tomllib
 
-MODEL = "the folder of a run, a .keras file, a record (see list --pretrained), or with --weights a model"
-
 
 def add_model(sub):
     """MODEL and --weights."""
-    sub.add_argument("model", metavar="MODEL", help=f"{MODEL[0].upper()}{MODEL[1:]}.")
+    sub.add_argument(
+        "model",
+        metavar="MODEL",
+        help="The folder of a run, a .keras file, a record (see list --pretrained), or with --weights a "
+        "model.",
+    )
     sub.add_argument(
         "--weights",
         metavar="DATASET",

@@ -60,7 +60,7 @@ def build_model(recipe, data, size):
 def pretrain_from(model, recipe, data, verbose):
     """Pre-train the model on the training images, and return the report."""
     require("sklearn")
-    templates = {"whitening": "keep", "log_density": "log_density"}.get(recipe.pretrain, "mixture")
+    templates = {"whitening": "keep", "none": "mixture"}.get(recipe.pretrain, recipe.pretrain)
     images = center_crop(data.x_train, model.input_shape[1:-1])
     found = keras_structnets.pretraining.pretrain(
         model,
