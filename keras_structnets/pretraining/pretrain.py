@@ -48,10 +48,10 @@ def pretrain(
         -sum_t u_lt |y_t - z_lt|^p = log P(y and component l) - c_l
 
     Where a MEX follows, its offsets become c_l plus a random part that differs between its units, for
-    with equal offsets all units would learn the same. With the paper's optimizer, networks learn less from
-    this start than from random weights. Components of patches differ more in their scales than in their
-    means, which lie close to 0: their maps measure contrast, and a patch and its negative look alike to
-    them. That is why it is not the default.
+    with equal offsets all units would learn the same. This is not the default: with the paper's optimizer,
+    networks learn less from this start than from random weights. A probable cause is that components of
+    patches differ more in their scales than in their means, which lie close to 0. Their maps then measure
+    contrast, and a patch and its negative look alike to them.
 
     A batch normalization between the two is set to the identity, one before the convolution,
     if without parameters, to the mean and variance of what it normalizes.
